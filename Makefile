@@ -1,0 +1,46 @@
+# todo_events: PGXS build.  `make` and `make install` use no network;
+# `make deps` (called by `make demo` and `make test`) does.
+
+EXTENSION = todo_events
+# the version is written once, in todo_events.control
+TE_VERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" todo_events.control)
+
+MODULE_big = todo_events
+# one line a room, in order of dependency
+RUNTIME_OBJS = clock.o settings.o settings_rows.o shmem.o launcher.o parking.o worker.o io_process.o wake.o views.o
+LOG_OBJS = ring.o log.o reader.o cursor.o durable.o event.o render.o rotate.o identity.o functions.o role.o
+TASKS_OBJS = attach.o
+PUBLISHER_OBJS = publisher.o
+OBJS = src/todo_events.o \
+	$(addprefix src/runtime/,$(RUNTIME_OBJS)) \
+	$(addprefix src/log/,$(LOG_OBJS)) \
+	$(addprefix src/tasks/,$(TASKS_OBJS)) \
+	$(addprefix src/publisher/,$(PUBLISHER_OBJS))
+
+# each room's SQL, assembled in order of dependency
+ROOMS_SQL = src/runtime/runtime.sql src/log/log.sql src/tasks/tasks.sql src/publisher/publisher.sql src/runtime/grants.sql
+DATA_built = build/todo_events--$(TE_VERSION).sql
+
+PG_CPPFLAGS = -Isrc -DTE_VERSION='"$(TE_VERSION)"'
+PG_CFLAGS = -std=gnu11 -fsigned-char -fvisibility=hidden $(TE_CFLAGS)
+SHLIB_LINK =
+EXTRA_CLEAN = build/todo_events--$(TE_VERSION).sql build/io
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+all: io
+.PHONY: io
+io:
+	$(MAKE) -C src/io TE_VERSION=$(TE_VERSION)
+
+build/todo_events--$(TE_VERSION).sql: $(ROOMS_SQL) todo_events.control
+	@mkdir -p build
+	{ echo '\echo Use "CREATE EXTENSION todo_events" to load this file. \quit'; cat $(ROOMS_SQL); } > $@
+
+install: install-io
+.PHONY: install-io
+install-io: io
+	$(MKDIR_P) '$(DESTDIR)$(pkglibdir)'
+	$(INSTALL_PROGRAM) build/io/todo_events_io '$(DESTDIR)$(pkglibdir)/todo_events_io-$(TE_VERSION)'

@@ -1,0 +1,109 @@
+/*-------------------------------------------------------------------------
+ *
+ * shmem.h
+ *	  What backends, launcher and engines share: one slot a database.
+ *
+ * Exists only when the library is preloaded; te_shmem_available() says so.
+ * Without it everything that stores still works, and nothing is delivered.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TE_RUNTIME_SHMEM_H
+#define TE_RUNTIME_SHMEM_H
+
+#include "port/atomics.h"
+#include "storage/condition_variable.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+#include "datatype/timestamp.h"
+
+#define TE_HEALTH_LINES		32
+#define TE_HEALTH_COMPONENT	80
+#define TE_HEALTH_TEXT		320
+#define TE_MAX_ROLES		8
+
+typedef enum TeDatabaseState
+{
+	TE_DB_FREE = 0,				/* slot unused */
+	TE_DB_PROBE,				/* to be looked at: has it the extension? */
+	TE_DB_STARTING,				/* engine asked for */
+	TE_DB_RUNNING,
+	TE_DB_BACKOFF,				/* engine ended; restart at restart_at */
+	TE_DB_PARKED,				/* a CREATE/ALTER/DROP DATABASE needs it alone */
+	TE_DB_ABSENT				/* looked at: no extension */
+} TeDatabaseState;
+
+typedef struct TeHealthLine
+{
+	int			level;			/* 0 = unused */
+	TimestampTz since;
+	char		component[TE_HEALTH_COMPONENT];
+	char		message[TE_HEALTH_TEXT];
+	char		hint[TE_HEALTH_TEXT];
+} TeHealthLine;
+
+typedef struct TeRoleStatus
+{
+	char		name[32];
+	bool		running;
+	int			io_pid;
+	int64		restarts;		/* of its I/O process */
+	int64		errors;
+	TimestampTz since;
+	TimestampTz last_error_at;
+	char		last_error[TE_HEALTH_TEXT];
+} TeRoleStatus;
+
+/* counters for metrics() and lag; single writer (the engine), read without lock */
+typedef struct TeCounters
+{
+	pg_atomic_uint64 events_read;	/* emitted by the publisher's reader */
+	pg_atomic_uint64 messages_sent; /* handed to the I/O process (events x targets) */
+	pg_atomic_uint64 messages_acked;
+	pg_atomic_uint64 messages_refused;
+	pg_atomic_uint64 bytes_sent;
+	pg_atomic_uint64 cycles;
+	pg_atomic_uint64 publisher_high;	/* highest id acknowledged, for lag */
+	pg_atomic_uint64 publisher_at;	/* TimestampTz of the newest acknowledged event */
+	pg_atomic_uint64 io_restarts;
+	pg_atomic_uint64 engine_starts;
+	pg_atomic_uint64 ack_p50_us;
+	pg_atomic_uint64 ack_p99_us;
+	pg_atomic_uint64 dropped;	/* events dropped by log_full = drop_oldest */
+} TeCounters;
+
+typedef struct TeDatabase
+{
+	/* under TeShared.lock */
+	Oid			dboid;
+	TeDatabaseState state;
+	int			parked;			/* how many commands hold it parked */
+	int			pid;			/* engine, 0 if none */
+	TimestampTz started_at;
+	TimestampTz restart_at;
+	int			failures;		/* in a row, for backoff */
+	int			nroles;
+	TeRoleStatus roles[TE_MAX_ROLES];
+	TeHealthLine health[TE_HEALTH_LINES];
+	char		io_versions[128];
+
+	/* without lock */
+	Latch	   *latch;			/* the engine's, NULL if none; set under lock, read without */
+	pg_atomic_uint64 wakeups;	/* raised by every commit with events, before the latch is set */
+	pg_atomic_uint64 wait_requested;	/* wait_for_delivery(): last ticket drawn */
+	pg_atomic_uint64 wait_done; /* every event committed before this ticket is acknowledged */
+	ConditionVariable wait_cv;
+	pg_atomic_uint32 reload;	/* settings or routes changed by a commit */
+	TeCounters	counters;
+} TeDatabase;
+
+extern void te_shmem_init(void);	/* _PG_init: request and startup hooks */
+extern bool te_shmem_available(void);
+
+/* this backend's database: its slot, or NULL (not preloaded, or no slot yet and create = false / none free) */
+extern TeDatabase *te_shmem_my_database(bool create);
+extern LWLock *te_shmem_lock(void);
+extern int	te_shmem_slots(void);
+extern TeDatabase *te_shmem_slot(int i);
+
+#endif

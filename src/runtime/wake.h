@@ -1,0 +1,21 @@
+/*
+ * wake.h
+ *	  Waking the engine at commit: one transaction callback registered at
+ *	  load, which does nothing in a transaction that noted nothing.
+ */
+#ifndef TE_RUNTIME_WAKE_H
+#define TE_RUNTIME_WAKE_H
+
+extern void te_wake_init(void);		/* _PG_init: xact callback, and COMMIT PREPARED by utility hook */
+
+/* this transaction appended events: wake the engine when it has committed */
+extern void te_wake_note_append(void);
+
+/* this transaction changed settings, topics or routes: have the engine reload when it has committed */
+extern void te_wake_note_reload(void);
+
+/* now; e.g. after drawing a wait_for_delivery() ticket.  NULL = this backend's database */
+struct TeDatabase;
+extern void te_wake_engine(struct TeDatabase *db);
+
+#endif
