@@ -1,0 +1,68 @@
+/*-------------------------------------------------------------------------
+ *
+ * ring.h
+ *	  A ring of heap partitions that are only appended to and truncated.
+ *
+ * The current segment is named by a sequence ("register"), which is neither
+ * decoded nor transactional: value n means segment n % segments.  Rows are
+ * written by heap_insert with HEAP_INSERT_NO_LOGICAL, so that logical
+ * decoding never sees them, and into one plain btree on the first column.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TE_LOG_RING_H
+#define TE_LOG_RING_H
+
+#include "access/htup.h"
+#include "executor/tuptable.h"
+#include "utils/relcache.h"
+#include "utils/snapshot.h"
+
+typedef enum TeRingId
+{
+	TE_RING_LOG,				/* todo_events_internal.log: 16 segments */
+	TE_RING_CURSOR,				/* todo_events_internal.cursor: 2 */
+	TE_RING_COUNTER,			/* todo_events_internal.counter: 3; sequences of tasks, and tombstones */
+	TE_RING_COUNT
+} TeRingId;
+
+#define TE_RING_MAX_SEGMENTS 16
+
+/*
+ * Append one row (all columns but the segment, which is always the last and
+ * filled in here).  The segment's heap and index stay open until the
+ * transaction ends.
+ */
+extern void te_ring_append(TeRingId ring, Datum *values, bool *nulls);
+
+/*
+ * Visit, by the index, the rows whose first column lies in [lo, hi], in all
+ * segments that hold anything, each as a slot, regardless of visibility
+ * (SnapshotAny): the caller classifies.  Ordered by the first column over
+ * all segments.  The slot's buffer is pinned while it is current.
+ */
+typedef struct TeRingScan TeRingScan;
+extern TeRingScan *te_ring_scan_begin(TeRingId ring, int64 lo, int64 hi);
+extern TupleTableSlot *te_ring_scan_next(TeRingScan *scan);
+extern void te_ring_scan_end(TeRingScan *scan);
+
+/* is there any page in any segment?  Cheap: no row is read. */
+extern bool te_ring_is_empty(TeRingId ring);
+
+extern int	te_ring_segments(TeRingId ring);
+extern int64 te_ring_current(TeRingId ring);	/* the register */
+extern Oid	te_ring_segment_oid(TeRingId ring, int segment);
+extern Oid	te_ring_parent_oid(TeRingId ring);
+
+/* next segment becomes current; the caller holds the rotation lock and knows it to be empty */
+extern void te_ring_advance(TeRingId ring);
+
+/*
+ * Empty a segment by a new relfilenumber, with no logical TRUNCATE.  Takes
+ * AccessExclusiveLock conditionally: false if anybody is in the way.
+ * "check" (or NULL) is called under the lock and may refuse.
+ */
+extern bool te_ring_truncate(TeRingId ring, int segment,
+							 bool (*check) (Relation segment, void *arg), void *arg);
+
+#endif
