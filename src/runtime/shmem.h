@@ -21,6 +21,8 @@
 #define TE_HEALTH_COMPONENT	80
 #define TE_HEALTH_TEXT		320
 #define TE_MAX_ROLES		8
+#define TE_TOPIC_STATES		32	/* topics beyond these are shown without their state */
+#define TE_PUBLISHER_MARK	1100	/* a reader's mark is at most 1 kB */
 
 typedef enum TeDatabaseState
 {
@@ -54,6 +56,18 @@ typedef struct TeRoleStatus
 	char		last_error[TE_HEALTH_TEXT];
 } TeRoleStatus;
 
+/* what the publisher knows of a topic on the broker; the fields are those of the TOPIC_STATE frame */
+typedef struct TeTopicStatus
+{
+	char		name[250];		/* Kafka's limit is 249 */
+	uint8		state;			/* TeWireTopicState */
+	int32		partitions;
+	int64		retention_ms;
+	int64		max_message_bytes;
+	TimestampTz at;
+	char		difference[TE_HEALTH_TEXT];
+} TeTopicStatus;
+
 /* counters for metrics() and lag; single writer (the engine), read without lock */
 typedef struct TeCounters
 {
@@ -86,6 +100,9 @@ typedef struct TeDatabase
 	TeRoleStatus roles[TE_MAX_ROLES];
 	TeHealthLine health[TE_HEALTH_LINES];
 	char		io_versions[128];
+	int			ntopics;
+	TeTopicStatus topics[TE_TOPIC_STATES];
+	char		publisher_mark[TE_PUBLISHER_MARK];	/* acknowledged so far, for lag; "" = none */
 
 	/* without lock */
 	Latch	   *latch;			/* the engine's, NULL if none; set under lock, read without */
