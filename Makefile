@@ -8,7 +8,7 @@ TE_VERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" todo_events.co
 MODULE_big = todo_events
 # one line a room, in order of dependency
 RUNTIME_OBJS = clock.o settings.o settings_rows.o shmem.o launcher.o parking.o worker.o io_process.o wake.o views.o
-LOG_OBJS = ring.o log.o reader.o cursor.o durable.o event.o render.o rotate.o identity.o functions.o role.o
+LOG_OBJS = ring.o log.o idempotency.o row.o mark.o token.o cursor.o reader.o durable.o json.o event.o identity.o maintain.o functions.o role.o
 TASKS_OBJS = attach.o
 PUBLISHER_OBJS = publisher.o
 OBJS = src/todo_events.o \

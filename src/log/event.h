@@ -14,6 +14,9 @@
 /* "created" etc.; NULL for CUSTOM and REDRIVE */
 extern const char *te_event_suffix(TeEventType type);
 
+/* uuid derived from 16 bytes of namespace and two numbers: injective in the second, stable for ever */
+extern void te_event_derive_id(const pg_uuid_t *namespace, int32 origin, int64 number, pg_uuid_t *id);
+
 /* full type name: prefix of the attachment + "." + suffix, or extra.type.  palloc'd */
 extern char *te_event_type_name(const TeLogRow *row);
 
@@ -39,6 +42,9 @@ extern void te_name_text(StringInfo buf, const TeName *name);
 
 /* a JSON string literal of len bytes appended to buf; fast path for plain ASCII */
 extern void te_json_string(StringInfo buf, const char *s, int len);
+
+/* the value of a member of extra as it stands there, quotes included; NULL if absent */
+extern const char *te_extra_raw(const TeLogRow *row, const char *member, int *len);
 
 /* member of a flat JSON object text as palloc'd string, NULL if absent; for extra */
 extern char *te_extra_get(const TeLogRow *row, const char *member);

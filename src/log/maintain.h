@@ -8,10 +8,12 @@
 
 #include "postgres.h"
 
+#include "datatype/timestamp.h"
+
 /*
- * Another room's upkeep, run after the log's own, each in a transaction of
- * its own that the caller has opened; returns how many segments it emptied.
- * Must be cheap when there is nothing to do, and take no lock that waits.
+ * Another room's upkeep, run after the log's own, in the transaction that the
+ * caller has opened; returns how many segments it emptied.  Must be cheap
+ * when there is nothing to do, and take no lock that waits.
  */
 typedef int (*TeMaintainCallback) (void);
 extern void te_maintain_register(TeMaintainCallback callback);
@@ -22,5 +24,15 @@ extern void te_maintain_register(TeMaintainCallback callback);
  */
 typedef void (*TeDroppedCallback) (const char *reader, int64 lo, int64 hi);
 extern void te_maintain_on_dropped(TeDroppedCallback callback);
+
+/*
+ * One round of upkeep in the current transaction; returns the segments
+ * emptied.  *next_due: when something will be due if nothing is appended
+ * meanwhile (DT_NOEND: nothing).  Does nothing when another session is at it.
+ */
+extern int	te_log_maintain(TimestampTz *next_due);
+
+/* health lines about the log's size; in a transaction */
+extern void te_log_check_size(void);
 
 #endif

@@ -30,6 +30,7 @@ typedef struct TeLogRow
 	int			extra_len;
 	const char *payload;
 	int			payload_len;
+	bool		detoasted;		/* payload is a copy (row.c) */
 } TeLogRow;
 
 typedef struct TeReader TeReader;
@@ -77,6 +78,11 @@ extern char *te_reader_token(const TeReader *reader);
 extern void te_reader_seek_mark(TeReader *reader, const char *mark);
 extern void te_reader_seek_token(TeReader *reader, const char *token);
 
+/*
+ * Rows are emitted in a memory context that lasts for the cycle: a callback
+ * that allocates per row uses a context of its own.
+ */
+
 /* write the mark as the persisted cursor of that reader: one appended row; in a transaction */
 extern void te_cursor_save(const char *name, const char *mark);
 
@@ -89,6 +95,9 @@ extern int64 te_cursor_low(const char *mark);
  * acknowledged; false = ask again after *retry_ms.
  */
 extern bool te_log_durable(XLogRecPtr lsn, int *retry_ms);
+
+/* the LSN to wait for, given the latest that asynchronous commits of a cycle left (0 = none) */
+extern XLogRecPtr te_log_durable_target(XLogRecPtr asynchronous);
 
 /*
  * Readers of which rotation must know: a name and "is it enabled?", from

@@ -22,6 +22,7 @@ typedef enum TeRingId
 {
 	TE_RING_LOG,				/* todo_events_internal.log: 16 segments */
 	TE_RING_CURSOR,				/* todo_events_internal.cursor: 2 */
+	TE_RING_IDEMPOTENCY,		/* todo_events_internal.idempotency: 3 */
 	TE_RING_COUNTER,			/* todo_events_internal.counter: 3; sequences of tasks, and tombstones */
 	TE_RING_COUNT
 } TeRingId;
@@ -46,13 +47,40 @@ extern TeRingScan *te_ring_scan_begin(TeRingId ring, int64 lo, int64 hi);
 extern TupleTableSlot *te_ring_scan_next(TeRingScan *scan);
 extern void te_ring_scan_end(TeRingScan *scan);
 
+/* what a snapshot makes of the row in a slot of such a scan */
+typedef enum TeRowState
+{
+	TE_ROW_VISIBLE,
+	TE_ROW_UNDECIDED,			/* in progress in the snapshot, or this transaction's own */
+	TE_ROW_ABORTED
+} TeRowState;
+
+extern TransactionId te_ring_slot_xmin(TupleTableSlot *slot);
+extern TeRowState te_ring_classify(TransactionId xmin, Snapshot snapshot);
+
 /* is there any page in any segment?  Cheap: no row is read. */
 extern bool te_ring_is_empty(TeRingId ring);
 
+/* _PG_init */
+extern void te_ring_init(void);
+
 extern int	te_ring_segments(TeRingId ring);
 extern int64 te_ring_current(TeRingId ring);	/* the register */
+extern int64 te_register_read(Oid sequence);	/* any sequence used as a register */
 extern Oid	te_ring_segment_oid(TeRingId ring, int segment);
 extern Oid	te_ring_parent_oid(TeRingId ring);
+
+extern BlockNumber te_ring_segment_pages(TeRingId ring, int segment);	/* of the heap */
+
+/* first column of the last row by the index, whatever became of it; PG_INT64_MIN if there is none */
+extern int64 te_ring_segment_max(TeRingId ring, int segment);
+
+/*
+ * A timestamptz column of the rows in the first page that holds any (the
+ * least), or the last one (the greatest): rows come in order of time, or
+ * nearly.  Rows of any visibility; 0 if there are none.
+ */
+extern TimestampTz te_ring_segment_time(TeRingId ring, int segment, int column, bool last);
 
 /* next segment becomes current; the caller holds the rotation lock and knows it to be empty */
 extern void te_ring_advance(TeRingId ring);

@@ -1,0 +1,35 @@
+/*
+ * cursor.h
+ *	  Persisted cursors of readers, and tokens of clients.
+ */
+#ifndef TE_LOG_CURSOR_H
+#define TE_LOG_CURSOR_H
+
+#include "utils/snapshot.h"
+
+#include "log/mark.h"
+
+/*
+ * The latest persisted mark of a reader: the latest committed one, or with a
+ * snapshot the latest that it sees.  NULL if there is none.  palloc'd.
+ */
+extern char *te_cursor_load(const char *name, Snapshot snapshot);
+
+/* highest id that rotation has removed; 0 if none */
+extern int64 te_log_floor(void);
+extern void te_log_floor_raise(int64 id);
+
+/* last id drawn; 0 if none */
+extern int64 te_log_last_id(void);
+
+/* names of registered readers that are enabled now; list of char pointers */
+extern List *te_reader_enabled_names(void);
+
+/* bounded upkeep of the cursor ring itself; true if a segment was emptied */
+extern bool te_cursor_maintain(void);
+
+/* a mark as a token for clients (TE_TOKEN_MAX bytes), and back; errors are the client's */
+extern char *te_token_format(const TeMark *mark, uint64 next);
+extern void te_token_parse(TeMark *mark, const char *token);
+
+#endif

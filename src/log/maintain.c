@@ -1,0 +1,234 @@
+/*-------------------------------------------------------------------------
+ *
+ * maintain.c
+ *	  Rotation of the event log: which segment is written to, and when an old
+ *	  one is emptied.
+ *
+ * A segment is emptied when its newest row is older than log_retention, and
+ * no enabled reader has anything left in it: the ids up to its last one are
+ * compared with the lowest id that each reader's persisted cursor has not
+ * accounted for, under the lock that keeps writers and readers out.  The lock
+ * is only ever tried: pg_dump or a long transaction puts it off.
+ *
+ * The ring has more segments than are needed for the retention, and a log
+ * that readers or the retention hold fast grows in its current segment
+ * (log_full = grow) rather than stopping anybody.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "postmaster/autovacuum.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "log/cursor.h"
+#include "log/idempotency.h"
+#include "log/log.h"
+#include "log/maintain.h"
+#include "log/reader.h"
+#include "log/ring.h"
+#include "log/row.h"
+#include "runtime/clock.h"
+#include "runtime/settings.h"
+#include "runtime/shmem.h"
+#include "runtime/worker.h"
+
+/* the retention is spread over so many segments; the others are spare */
+#define SEGMENTS_A_RETENTION	8
+
+/* something is due, but held up: look again after this long */
+#define RETRY_AFTER_US			(60 * USECS_PER_SEC)
+
+static TeMaintainCallback callbacks[8];
+static int	ncallbacks = 0;
+static TeDroppedCallback dropped_callback = NULL;
+
+void
+te_maintain_register(TeMaintainCallback callback)
+{
+	if (ncallbacks == lengthof(callbacks))
+		elog(ERROR, "too many upkeep callbacks");
+	callbacks[ncallbacks++] = callback;
+}
+
+void
+te_maintain_on_dropped(TeDroppedCallback callback)
+{
+	dropped_callback = callback;
+}
+
+static int64
+retention_us(void)
+{
+	return (int64) te_setting_int(TE_SET_LOG_RETENTION) * 1000;
+}
+
+static int64
+max_bytes(void)
+{
+	return (int64) te_setting_int(TE_SET_LOG_MAX_SIZE) * 1024 * 1024;
+}
+
+/* ---- emptying a segment ------------------------------------------------- */
+
+typedef struct Emptying
+{
+	int			segment;
+	bool		drop;			/* drop_oldest: readers are told instead of asked */
+	int64		max;			/* out: last id removed */
+} Emptying;
+
+/* under the lock: may it go? */
+static bool
+segment_may_go(Relation rel, void *arg)
+{
+	Emptying   *e = arg;
+	ListCell   *cell;
+
+	/* nobody can append now: this is the last word on what it holds */
+	if (RelationGetRelid(rel) ==
+		te_ring_segment_oid(TE_RING_LOG, (int) (te_ring_current(TE_RING_LOG) % te_ring_segments(TE_RING_LOG))))
+		return false;
+	e->max = te_ring_segment_max(TE_RING_LOG, e->segment);
+	foreach(cell, te_reader_enabled_names())
+	{
+		const char *name = lfirst(cell);
+		char	   *mark = te_cursor_load(name, NULL);
+		int64		low = mark ? te_cursor_low(mark) : te_log_floor() + 1;
+
+		if (low > e->max)
+			continue;
+		if (!e->drop)
+			return false;
+		if (dropped_callback != NULL)
+			dropped_callback(name, low, e->max);
+	}
+	return true;
+}
+
+static bool
+empty_segment(int segment, bool drop)
+{
+	Emptying	e = {.segment = segment, .drop = drop, .max = 0};
+
+	if (!te_ring_truncate(TE_RING_LOG, segment, segment_may_go, &e))
+		return false;
+	te_log_floor_raise(e.max);
+	return true;
+}
+
+/* ---- one round ----------------------------------------------------------- */
+
+/* turn to the next segment if the current one is full or old enough; when it will be old enough */
+static TimestampTz
+turn_log(TimestampTz now)
+{
+	int			n = te_ring_segments(TE_RING_LOG);
+	int			current = (int) (te_ring_current(TE_RING_LOG) % n);
+	int			next = (current + 1) % n;
+	int64		pages = te_ring_segment_pages(TE_RING_LOG, current);
+	TimestampTz since;
+	TimestampTz due;
+
+	if (pages == 0)
+		return DT_NOEND;
+	since = te_ring_segment_time(TE_RING_LOG, current, TE_LOG_TIME, false);
+	due = since + retention_us() / SEGMENTS_A_RETENTION;
+	if (now < due && pages * BLCKSZ < max_bytes() / n)
+		return due;
+	if (te_ring_segment_pages(TE_RING_LOG, next) > 0)
+		return now + RETRY_AFTER_US;	/* held fast: the current one grows */
+	te_ring_advance(TE_RING_LOG);
+	return DT_NOEND;			/* the new one is empty */
+}
+
+/* empty what is past its time; when the next one will be */
+static TimestampTz
+empty_expired(TimestampTz now, int *emptied)
+{
+	int			n = te_ring_segments(TE_RING_LOG);
+	int64		current = te_ring_current(TE_RING_LOG);
+	bool		over = te_setting_int(TE_SET_LOG_FULL) == TE_LOG_FULL_DROP_OLDEST &&
+		te_log_size().bytes >= max_bytes();
+
+	/* from the oldest on */
+	for (int64 i = current + 1; i < current + n; i++)
+	{
+		int			segment = (int) (i % n);
+		TimestampTz newest;
+
+		if (te_ring_segment_pages(TE_RING_LOG, segment) == 0)
+			continue;
+		newest = te_ring_segment_time(TE_RING_LOG, segment, TE_LOG_TIME, true);
+		if (!over && newest + retention_us() > now)
+			return newest + retention_us();
+		if (!empty_segment(segment, over))
+			return now + RETRY_AFTER_US;
+		(*emptied)++;
+		CommandCounterIncrement();
+		over = over && te_log_size().bytes >= max_bytes();
+	}
+	return DT_NOEND;
+}
+
+int
+te_log_maintain(TimestampTz *next_due)
+{
+	TimestampTz now = te_clock_now();
+	int			emptied = 0;
+	TimestampTz turn_due;
+	TimestampTz empty_due;
+
+	*next_due = now + RETRY_AFTER_US;
+	if (!ConditionalLockRelationOid(te_ring_parent_oid(TE_RING_LOG), ShareUpdateExclusiveLock))
+		return 0;
+
+	/* empty first: turning wants an empty segment */
+	empty_due = empty_expired(now, &emptied);
+	turn_due = turn_log(now);
+	*next_due = Min(turn_due, empty_due);
+
+	emptied += te_cursor_maintain();
+	emptied += te_idempotency_maintain();
+	for (int i = 0; i < ncallbacks; i++)
+		emptied += callbacks[i] ();
+	return emptied;
+}
+
+/* ---- health -------------------------------------------------------------- */
+
+void
+te_log_check_size(void)
+{
+	int64		bytes = te_log_size().bytes;
+	int64		limit = max_bytes();
+	const char *full = te_setting_int(TE_SET_LOG_FULL) == TE_LOG_FULL_REFUSE_WRITES
+		? "writes are refused" :
+		te_setting_int(TE_SET_LOG_FULL) == TE_LOG_FULL_DROP_OLDEST
+		? "the oldest events are dropped" : "it goes on growing";
+	char		message[TE_HEALTH_TEXT];
+
+	if (bytes < limit / 2)
+	{
+		te_worker_health(0, "log", NULL, NULL);
+		return;
+	}
+	/* a message per tenth, so that the server log gets a line at each and no more */
+	if (bytes >= limit)
+		snprintf(message, sizeof(message),
+				 "event log has reached todo_events.log_max_size (%d MB): %s",
+				 te_setting_int(TE_SET_LOG_MAX_SIZE), full);
+	else
+		snprintf(message, sizeof(message),
+				 "event log has filled %d %% of todo_events.log_max_size (%d MB)",
+				 (int) (bytes * 10 / limit) * 10, te_setting_int(TE_SET_LOG_MAX_SIZE));
+	te_worker_health(bytes >= limit / 10 * 8 ? 3 : 2, "log", message,
+					 "See todo_events.lag for the reader that is behind; the log is kept for todo_events.log_retention and until every reader has read it.");
+}

@@ -1,0 +1,106 @@
+/*-------------------------------------------------------------------------
+ *
+ * token.c
+ *	  A reader's state as the token that clients hold.
+ *
+ *	token = "te1." epoch "." mark
+ *
+ * Opaque to clients, at most 200 bytes.  A token of an earlier epoch is good
+ * up to the id at which the next one began; one that has not accounted for
+ * ids which rotation has removed is gone.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/tableam.h"
+#include "catalog/namespace.h"
+#include "executor/tuptable.h"
+#include "lib/stringinfo.h"
+#include "nodes/makefuncs.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "log/cursor.h"
+#include "runtime/errors.h"
+
+/* the newest epoch, and the id at which the epoch after "epoch" began (0: it is the newest) */
+static int32
+read_epochs(int32 epoch, int64 *next_began)
+{
+	Relation	rel = table_openrv(makeRangeVar("todo_events_internal", "epoch", -1), AccessShareLock);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	int32		newest = 0;
+	int32		next = PG_INT32_MAX;
+
+	*next_began = 0;
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		bool		isnull;
+		int32		number = DatumGetInt32(slot_getattr(slot, 1, &isnull));
+
+		newest = Max(newest, number);
+		if (number > epoch && number < next)
+		{
+			next = number;
+			*next_began = DatumGetInt64(slot_getattr(slot, 2, &isnull));
+		}
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, AccessShareLock);
+	return newest;
+}
+
+char *
+te_token_format(const TeMark *mark, uint64 next)
+{
+	static int32 epoch = 0;
+	int64		ignored;
+	char		prefix[32];
+	char	   *text;
+	char	   *token;
+
+	/* an epoch begins only when no engine runs: a backend never sees two */
+	if (epoch == 0)
+		epoch = read_epochs(PG_INT32_MAX, &ignored);
+	snprintf(prefix, sizeof(prefix), "te1.%x.", (unsigned) epoch);
+	text = te_mark_format(mark, next, TE_TOKEN_MAX - (int) strlen(prefix));
+	token = psprintf("%s%s", prefix, text);
+	pfree(text);
+	return token;
+}
+
+void
+te_token_parse(TeMark *mark, const char *token)
+{
+	unsigned	epoch;
+	int			used = 0;
+	int32		newest;
+	int64		next_began;
+	int64		low;
+
+	if (strlen(token) > TE_TOKEN_MAX ||
+		sscanf(token, "te1.%7x.%n", &epoch, &used) != 1 || used == 0 || epoch == 0 ||
+		!te_mark_parse(mark, token + used))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid cursor"),
+				 errhint("A cursor is what todo_events.cursor(), todo_events.read() or a WebSocket frame gave.")));
+
+	newest = read_epochs((int32) epoch, &next_began);
+	low = te_mark_low(mark);
+	if ((int32) epoch > newest || mark->high > te_log_last_id() ||
+		(next_began > 0 && mark->high >= next_began) ||
+		low <= te_log_floor())
+		ereport(ERROR,
+				(errcode(ERRCODE_TE_CURSOR_GONE),
+				 errmsg("cursor is not in the event log any more"),
+				 errdetail("The log begins after id %lld, and the cursor needs id %lld.",
+						   (long long) te_log_floor(), (long long) low),
+				 errhint("Load the present state anew, together with todo_events.cursor(), and read on from there.")));
+}
