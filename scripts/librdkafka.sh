@@ -113,7 +113,7 @@ build_static()
 		RDKAFKA_DIR := \$(abspath \$(dir \$(lastword \$(MAKEFILE_LIST))))
 		RDKAFKA_VERSION := $version
 		RDKAFKA_KIND := static
-		RDKAFKA_CFLAGS := -I\$(RDKAFKA_DIR)/include
+		RDKAFKA_CFLAGS := -isystem \$(RDKAFKA_DIR)/include
 		RDKAFKA_LIBS := \$(RDKAFKA_DIR)/lib/librdkafka.a ${libs% }
 	MAKE
 	install_result
