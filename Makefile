@@ -7,7 +7,7 @@ TE_VERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" todo_events.co
 
 MODULE_big = todo_events
 # one line a room, in order of dependency
-RUNTIME_OBJS = clock.o settings.o settings_rows.o shmem.o launcher.o parking.o worker.o io_process.o wake.o views.o
+RUNTIME_OBJS = clock.o inject.o settings.o settings_check.o settings_rows.o shmem.o launcher.o engine.o parking.o worker.o io_process.o wake.o views.o
 LOG_OBJS = ring.o log.o idempotency.o row.o mark.o token.o cursor.o reader.o durable.o json.o event.o identity.o maintain.o functions.o role.o
 TASKS_OBJS = attach.o
 PUBLISHER_OBJS = publisher.o
@@ -21,7 +21,8 @@ OBJS = src/todo_events.o \
 ROOMS_SQL = src/runtime/runtime.sql src/log/log.sql src/tasks/tasks.sql src/publisher/publisher.sql src/runtime/grants.sql
 DATA_built = build/todo_events--$(TE_VERSION).sql
 
-PG_CPPFLAGS = -Isrc -DTE_VERSION='"$(TE_VERSION)"'
+# only what the server looks up by name is exported (15 does not say so itself)
+PG_CPPFLAGS = -Isrc -DTE_VERSION='"$(TE_VERSION)"' -D'PGDLLEXPORT=__attribute__((visibility("default")))'
 PG_CFLAGS = -std=gnu11 -fsigned-char -fvisibility=hidden $(TE_CFLAGS)
 SHLIB_LINK =
 EXTRA_CLEAN = build/todo_events--$(TE_VERSION).sql build/io
