@@ -106,6 +106,23 @@ raw_options(int argc, char **argv, const RawOption *options, const char *usage)
 	return plain;
 }
 
+/*
+ * A broker that is away is reported anew at every try, dozens of times a second:
+ * what it says is shown at most once a second, and that it was said, never.
+ */
+static void
+log_line(const rd_kafka_t *rk, int level, const char *facility, const char *text)
+{
+	static _Atomic int64_t latest;
+	int64_t		now = raw_now();
+
+	(void) rk;
+	if (level > 4 || strcmp(facility, "ERROR") == 0 || (latest != 0 && now - latest < 1000000))
+		return;
+	latest = now;
+	fprintf(stderr, "%s: %s: %s\n", raw_program, facility, text);
+}
+
 rd_kafka_conf_t *
 raw_conf(void)
 {
@@ -117,6 +134,7 @@ raw_conf(void)
 	/* Small messages one by one must not wait for an acknowledgement of TCP's. */
 	raw_set(conf, "socket.nagle.disable", "true");
 	raw_set(conf, "client.id", raw_program);
+	rd_kafka_conf_set_log_cb(conf, log_line);
 	return conf;
 }
 

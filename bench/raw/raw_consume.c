@@ -65,7 +65,7 @@ ready_to_stop(void)
 	sigaction(SIGINT, &action, NULL);
 }
 
-/* Errors of the client are shown; only a fatal one ends us. */
+/* The log shows what goes wrong on the way; only a fatal error ends us. */
 static void
 client_error(rd_kafka_t *rk, int err, const char *reason, void *opaque)
 {
@@ -73,7 +73,6 @@ client_error(rd_kafka_t *rk, int err, const char *reason, void *opaque)
 	(void) opaque;
 	if (err == RD_KAFKA_RESP_ERR__FATAL)
 		raw_die("%s", reason);
-	fprintf(stderr, "%s: %s\n", raw_program, reason);
 }
 
 static void
