@@ -21,11 +21,11 @@ OBJS = src/todo_events.o \
 ROOMS_SQL = src/runtime/runtime.sql src/log/log.sql src/tasks/tasks.sql src/publisher/publisher.sql src/runtime/grants.sql
 DATA_built = build/todo_events--$(TE_VERSION).sql
 
-# only what the server looks up by name is exported (15 does not say so itself)
-PG_CPPFLAGS = -Isrc -DTE_VERSION='"$(TE_VERSION)"' -D'PGDLLEXPORT=__attribute__((visibility("default")))'
-PG_CFLAGS = -std=gnu11 -fsigned-char -fvisibility=hidden $(TE_CFLAGS)
-SHLIB_LINK =
-EXTRA_CLEAN = build/todo_events--$(TE_VERSION).sql build/io
+PG_CPPFLAGS = -Isrc -DTE_VERSION='"$(TE_VERSION)"'
+PG_CFLAGS = -std=gnu11 -fsigned-char $(TE_CFLAGS)
+# only what the server looks up by name is exported
+SHLIB_LINK = -Wl,--version-script=build/todo_events.map
+EXTRA_CLEAN = build/todo_events--$(TE_VERSION).sql build/todo_events.map build/io
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
@@ -39,6 +39,14 @@ io:
 build/todo_events--$(TE_VERSION).sql: $(ROOMS_SQL) todo_events.control
 	@mkdir -p build
 	{ echo '\echo Use "CREATE EXTENSION todo_events" to load this file. \quit'; cat $(ROOMS_SQL); } > $@
+
+# the C functions that the SQL names, and what every module has
+build/todo_events.map: $(ROOMS_SQL)
+	@mkdir -p build
+	{ echo '{ global: Pg_magic_func; _PG_init; pg_finfo_*;'; \
+	  sed -n "s/.*'MODULE_PATHNAME', *'\([a-z0-9_]*\)'.*/\1;/p" $(ROOMS_SQL); \
+	  echo 'local: *; };'; } > $@
+todo_events.so: build/todo_events.map
 
 install: install-io
 .PHONY: install-io
