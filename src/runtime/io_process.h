@@ -33,6 +33,9 @@ extern TeIoProcess *te_io_create(const char *role, const TeIoCallbacks *callback
 extern void te_io_start(TeIoProcess *io);
 extern void te_io_stop(TeIoProcess *io);	/* close, wait briefly, kill -9 if needed, reap */
 
+/* at the engine's end: every process is told to leave, and is gone when this returns */
+extern void te_io_stop_all(void);
+
 /* due (re)start, as te_clock_monotonic() time; TE_NEVER if running or stopped.  Call from step(). */
 extern int64 te_io_step(TeIoProcess *io);
 extern bool te_io_is_up(const TeIoProcess *io);

@@ -96,4 +96,23 @@ extern uint64 te_settings_generation(void);
  */
 extern char *te_setting_secret(const char *name);
 
+/*
+ * The options of todo_events.kafka_options in force, palloc'd: first those of
+ * the server's configuration, then those of the row, each name once (the
+ * row's value wins).  Neither holds what the product sets itself, nor
+ * anything that loads code, runs a command or names a file.
+ */
+typedef struct TeKafkaOption
+{
+	char	   *name;
+	char	   *value;
+} TeKafkaOption;
+extern int	te_settings_kafka_options(TeKafkaOption **options);
+
+/* the GUC alone, whatever a row says */
+extern const char *te_setting_guc_string(TeSettingId id);
+
+/* is there a row for it?  (brokers given by SQL have to pass the address check) */
+extern bool te_setting_is_row(TeSettingId id);
+
 #endif

@@ -103,6 +103,11 @@ typedef struct TeDatabase
 	int			ntopics;
 	TeTopicStatus topics[TE_TOPIC_STATES];
 	char		publisher_mark[TE_PUBLISHER_MARK];	/* acknowledged so far, for lag; "" = none */
+	bool		looking;		/* STARTING: nobody knows yet whether the extension is there */
+	bool		requested;		/* registered since the engine last looked */
+	bool		restart_now;	/* the next end of the engine is no failure: start it again at once */
+	bool		barred;			/* ABSENT because todo_events.databases leaves it out */
+	char		dbname[NAMEDATALEN];
 
 	/* without lock */
 	Latch	   *latch;			/* the engine's, NULL if none; set under lock, read without */
@@ -114,6 +119,20 @@ typedef struct TeDatabase
 	TeCounters	counters;
 } TeDatabase;
 
+/* of the cluster; private to src/runtime */
+typedef struct TeShared
+{
+	LWLock	   *lock;
+	Latch	   *launcher_latch; /* NULL: no launcher, e.g. on a standby */
+	int			launcher_pid;
+	bool		out_of_workers; /* the last try to start an engine found no free slot */
+	int			left_out;		/* databases for which there was no slot of ours */
+	int			nslots;
+	TeDatabase	slots[FLEXIBLE_ARRAY_MEMBER];
+} TeShared;
+
+extern TeShared *te_shared;		/* NULL: not preloaded */
+
 extern void te_shmem_init(void);	/* _PG_init: request and startup hooks */
 extern bool te_shmem_available(void);
 
@@ -122,5 +141,15 @@ extern TeDatabase *te_shmem_my_database(bool create);
 extern LWLock *te_shmem_lock(void);
 extern int	te_shmem_slots(void);
 extern TeDatabase *te_shmem_slot(int i);
+
+/* under the lock, exclusively: the slot of a database, made if it has none; NULL if all are taken */
+extern TeDatabase *te_shmem_find(Oid dboid, bool create);
+
+/*
+ * Have the launcher start, or look at, this database's engine.  For a
+ * database that is known to have the extension, "known".
+ */
+extern void te_shmem_request(Oid dboid, bool known);
+extern void te_shmem_wake_launcher(void);
 
 #endif

@@ -14,6 +14,12 @@ extern void te_wake_note_append(void);
 /* this transaction changed settings, topics or routes: have the engine reload when it has committed */
 extern void te_wake_note_reload(void);
 
+/* this transaction has installed the extension: have its engine started when it has committed */
+extern void te_wake_note_register(void);
+
+/* have the engine reload, now */
+extern void te_wake_reload(void);
+
 /* now; e.g. after drawing a wait_for_delivery() ticket.  NULL = this backend's database */
 struct TeDatabase;
 extern void te_wake_engine(struct TeDatabase *db);

@@ -80,6 +80,16 @@ extern void te_worker_commit(void); /* pop, commit, report idle */
  */
 extern void te_worker_health(int level, const char *component, const char *message, const char *hint);
 
+/* is this process an engine? */
+extern bool te_worker_is_engine(void);
+
+/*
+ * For io_process.c: the role in whose callbacks we are (-1: none), and what
+ * todo_events.workers shows about a role's I/O process.
+ */
+extern int	te_worker_current_role(void);
+extern void te_worker_note_io(int role, int pid, bool restarted, const char *versions, int len);
+
 /* test hook: PANIC-free fault injection.  See todo_events.inject. */
 extern void te_worker_injection_point(const char *name);
 

@@ -1,0 +1,92 @@
+/*-------------------------------------------------------------------------
+ *
+ * compat.h
+ *	  Differences between the PostgreSQL versions that this builds on
+ *	  (15 to 18), and between C libraries, in one place.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TE_RUNTIME_COMPAT_H
+#define TE_RUNTIME_COMPAT_H
+
+#include "catalog/pg_database.h"
+#include "miscadmin.h"
+#include "storage/latch.h"
+#if PG_VERSION_NUM >= 180000
+#include "storage/waiteventset.h"
+#endif
+#if PG_VERSION_NUM >= 170000
+#include "utils/wait_event.h"
+#else
+#include "pgstat.h"
+#endif
+#include "utils/acl.h"
+#include "utils/memutils.h"
+
+/* 17: a wait set belongs to a resource owner; ours lives as long as the process */
+static inline WaitEventSet *
+te_compat_wait_set(int events)
+{
+#if PG_VERSION_NUM >= 170000
+	return CreateWaitEventSet(NULL, events);
+#else
+	return CreateWaitEventSet(TopMemoryContext, events);
+#endif
+}
+
+/* 17: extensions name their wait events; before, all are "Extension" */
+static inline uint32
+te_compat_wait_event(const char *name)
+{
+#if PG_VERSION_NUM >= 170000
+	return WaitEventExtensionNew(name);
+#else
+	(void) name;
+	return PG_WAIT_EXTENSION;
+#endif
+}
+
+/* 16: one ownership check for every class of object */
+static inline bool
+te_compat_owns_database(Oid dboid, Oid roleid)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(DatabaseRelationId, dboid, roleid);
+#else
+	return pg_database_ownercheck(dboid, roleid);
+#endif
+}
+
+/* 17: BackendPidGetProc and friends are unchanged, but MyBackendId became MyProcNumber */
+#if PG_VERSION_NUM < 170000
+#define te_compat_proc_number() ((int) MyBackendId)
+#else
+#define te_compat_proc_number() ((int) MyProcNumber)
+#endif
+
+/* glibc 2.34 can close inherited descriptors in the spawned child */
+#if defined(__GLIBC__) && defined(__GLIBC_PREREQ)
+#if __GLIBC_PREREQ(2, 34)
+#define TE_HAVE_SPAWN_CLOSEFROM 1
+#endif
+#endif
+
+/* 18: index scans count for EXPLAIN */
+#if PG_VERSION_NUM >= 180000
+#define te_compat_index_beginscan(heap, index, snapshot, nkeys) \
+	index_beginscan(heap, index, snapshot, NULL, nkeys, 0)
+#else
+#define te_compat_index_beginscan(heap, index, snapshot, nkeys) \
+	index_beginscan(heap, index, snapshot, nkeys, 0)
+#endif
+
+/* 16: a truncation may run as the table's owner.  The third argument, the relations to be logged, stays empty. */
+#if PG_VERSION_NUM >= 160000
+#define te_compat_truncate(rel) \
+	ExecuteTruncateGuts(list_make1(rel), list_make1_oid(RelationGetRelid(rel)), NIL, DROP_RESTRICT, false, false)
+#else
+#define te_compat_truncate(rel) \
+	ExecuteTruncateGuts(list_make1(rel), list_make1_oid(RelationGetRelid(rel)), NIL, DROP_RESTRICT, false)
+#endif
+
+#endif

@@ -1,0 +1,245 @@
+/*-------------------------------------------------------------------------
+ *
+ * engine.c
+ *	  Start and end of the engine's process.
+ *
+ * The launcher's probe and the engine are one process: it connects, looks
+ * for the extension, and either leaves or begins to serve.  It claims its
+ * slot before it connects, so that a command that has parked the database
+ * knows that nobody will connect to it; and it gives the slot back as the
+ * last thing before it leaves shared memory, after its transaction has been
+ * aborted and its I/O processes are gone.
+ *
+ * Exit codes: 0 = nothing to do here, 1 = asked to leave or failed.  Whether
+ * and when the next one starts is decided from the slot, by the launcher.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "commands/dbcommands.h"
+#include "commands/extension.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "runtime/clock.h"
+#include "runtime/compat.h"
+#include "runtime/engine.h"
+#include "runtime/io_process.h"
+#include "runtime/launcher.h"
+#include "runtime/settings.h"
+#include "runtime/worker.h"
+#include "storage/ipc.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/timestamp.h"
+
+#define BACKOFF_BASE_MS		250
+#define BACKOFF_CAP_MS		60000
+#define STABLE_MS			10000
+
+PGDLLEXPORT void te_engine_main(Datum arg);
+
+static TeDatabase *slot = NULL;
+static Oid	extension_oid = InvalidOid;
+static enum
+{
+	LEAVING_UNPLANNED, LEAVING_ABSENT, LEAVING_BARRED, LEAVING_RESTART
+}			leaving = LEAVING_UNPLANNED;
+
+/*
+ * What every transaction of the engine may rely on, whatever the
+ * configuration file, the database or the bootstrap superuser's role say.
+ * Durability is asked for where it is promised (the log's durable.c); nothing
+ * else that the engine writes needs to wait for a flush.
+ */
+static const struct
+{
+	const char *name;
+	const char *value;
+}			pinned[] = {
+	{"search_path", "pg_catalog, pg_temp"},
+	{"default_transaction_isolation", "read committed"},
+	{"default_transaction_read_only", "off"},
+	{"default_transaction_deferrable", "off"},
+	{"synchronous_commit", "off"},
+	{"row_security", "off"},
+	{"session_replication_role", "origin"},
+	{"statement_timeout", "0"},
+	{"lock_timeout", "5s"},
+	{"idle_in_transaction_session_timeout", "0"},
+	{"idle_session_timeout", "0"},
+	{"transaction_timeout", "0"},	/* 17 */
+	{"default_table_access_method", "heap"},
+	{"default_tablespace", ""},
+	{"temp_tablespaces", ""},
+	{"TimeZone", "UTC"},
+	{"DateStyle", "ISO, YMD"},
+	{"IntervalStyle", "postgres"},
+	{"bytea_output", "hex"},
+	{"extra_float_digits", "1"},
+	{"jit", "off"},
+	{"max_parallel_workers_per_gather", "0"},
+	{"application_name", "todo_events engine"},
+};
+
+static void
+pin_settings(void)
+{
+	for (size_t i = 0; i < lengthof(pinned); i++)
+	{
+		if (GetConfigOption(pinned[i].name, true, false) == NULL)
+			continue;			/* not in this version */
+		SetConfigOption(pinned[i].name, pinned[i].value, PGC_SUSET, PGC_S_OVERRIDE);
+	}
+}
+
+/* before_shmem_exit, registered before the one that aborts transactions, hence run after it */
+static void
+give_back(int code, Datum arg)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	(void) code;
+	(void) arg;
+	te_io_stop_all();
+
+	LWLockAcquire(te_shmem_lock(), LW_EXCLUSIVE);
+	slot->latch = NULL;
+	slot->pid = 0;
+	slot->looking = false;
+	for (int i = 0; i < slot->nroles; i++)
+	{
+		slot->roles[i].running = false;
+		slot->roles[i].io_pid = 0;
+	}
+	if (leaving == LEAVING_RESTART || slot->restart_now ||
+		(leaving == LEAVING_ABSENT && slot->requested))
+	{
+		slot->state = TE_DB_BACKOFF;
+		slot->failures = 0;
+		slot->restart_at = 0;
+	}
+	else if (leaving == LEAVING_ABSENT || leaving == LEAVING_BARRED)
+	{
+		slot->state = TE_DB_ABSENT;
+		slot->barred = leaving == LEAVING_BARRED;
+		memset(slot->health, 0, sizeof(slot->health));
+	}
+	else
+	{
+		if (slot->state == TE_DB_RUNNING &&
+			TimestampDifferenceExceeds(slot->started_at, now, STABLE_MS))
+			slot->failures = 0;
+		slot->state = TE_DB_BACKOFF;
+		/* the first time at once */
+		slot->restart_at = slot->failures == 0 ? 0 :
+			now + (int64) te_clock_backoff_ms(slot->failures - 1, BACKOFF_BASE_MS, BACKOFF_CAP_MS) * 1000;
+		slot->failures++;
+	}
+	slot->restart_now = false;
+	if (slot->parked > 0)
+		slot->state = TE_DB_PARKED;
+	LWLockRelease(te_shmem_lock());
+	/* who waits for a delivery sees that nobody delivers */
+	ConditionVariableBroadcast(&slot->wait_cv);
+	te_shmem_wake_launcher();
+}
+
+/* false: somebody else has it, or a command wants the database alone */
+static bool
+claim(Oid dboid)
+{
+	bool		ours;
+
+	LWLockAcquire(te_shmem_lock(), LW_EXCLUSIVE);
+	ours = slot->dboid == dboid && slot->state == TE_DB_STARTING &&
+		slot->pid == 0 && slot->parked == 0;
+	if (ours)
+	{
+		slot->pid = MyProcPid;
+		slot->requested = false;
+		slot->restart_now = false;
+		/* registered under the lock: no way out between claim and its undoing */
+		before_shmem_exit(give_back, (Datum) 0);
+	}
+	LWLockRelease(te_shmem_lock());
+	return ours;
+}
+
+static void
+leave(int why, int code)
+{
+	leaving = why;
+	proc_exit(code);
+}
+
+void
+te_engine_check(void)
+{
+	Oid			extension;
+	char	   *name;
+	bool		permitted;
+	char		dbname[NAMEDATALEN];
+
+	te_worker_begin("looking for the extension");
+	extension = get_extension_oid("todo_events", true);
+	name = get_database_name(MyDatabaseId);
+	permitted = name && te_launcher_permits(name);
+	strlcpy(dbname, name ? name : "", sizeof(dbname));
+	if (OidIsValid(extension))
+		te_settings_refresh();
+	te_worker_commit();
+
+	if (!permitted)
+		leave(LEAVING_BARRED, 0);
+	if (!OidIsValid(extension))
+		leave(LEAVING_ABSENT, 0);
+	/* dropped and created again: everything cached belongs to the old one */
+	if (OidIsValid(extension_oid) && extension != extension_oid)
+		leave(LEAVING_RESTART, 1);
+	extension_oid = extension;
+
+	LWLockAcquire(te_shmem_lock(), LW_EXCLUSIVE);
+	strlcpy(slot->dbname, dbname, sizeof(slot->dbname));
+	LWLockRelease(te_shmem_lock());
+}
+
+void
+te_engine_main(Datum arg)
+{
+	Oid			dboid;
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+
+	memcpy(&dboid, MyBgworkerEntry->bgw_extra, sizeof(dboid));
+	slot = te_shmem_slot(DatumGetInt32(arg));
+	if (RecoveryInProgress() || !claim(dboid))
+		proc_exit(0);
+
+	BackgroundWorkerInitializeConnectionByOid(dboid, InvalidOid, 0);
+	pin_settings();
+	pgstat_report_appname("todo_events engine");
+
+	te_engine_check();
+
+	LWLockAcquire(te_shmem_lock(), LW_EXCLUSIVE);
+	slot->state = TE_DB_RUNNING;
+	slot->looking = false;
+	slot->started_at = GetCurrentTimestamp();
+	slot->latch = MyLatch;
+	memset(slot->health, 0, sizeof(slot->health));
+	LWLockRelease(te_shmem_lock());
+	pg_atomic_fetch_add_u64(&slot->counters.engine_starts, 1);
+	te_shmem_wake_launcher();
+
+	te_worker_loop(slot);
+}

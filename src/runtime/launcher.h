@@ -1,0 +1,14 @@
+/*
+ * launcher.h
+ *	  The launcher: which databases have the extension, and whose engine is
+ *	  to be started when.
+ */
+#ifndef TE_RUNTIME_LAUNCHER_H
+#define TE_RUNTIME_LAUNCHER_H
+
+extern void te_launcher_init(void); /* _PG_init: registers the background worker */
+
+/* does todo_events.databases let this database have workers? */
+extern bool te_launcher_permits(const char *dbname);
+
+#endif

@@ -1,0 +1,11 @@
+/*
+ * parking.h
+ *	  Getting out of the way of commands that need a database alone.
+ */
+#ifndef TE_RUNTIME_PARKING_H
+#define TE_RUNTIME_PARKING_H
+
+extern void te_parking_init(void);	/* _PG_init: utility hook */
+extern void te_parking_at_end(bool committed);	/* from the transaction callback */
+
+#endif

@@ -1,0 +1,150 @@
+/*-------------------------------------------------------------------------
+ *
+ * wake.c
+ *	  What happens at commit: the engine's latch is set, and what else this
+ *	  transaction asked for.
+ *
+ * One callback, registered once at load.  After the commit nothing may fail
+ * any more, so it only raises counters, sets latches and, where a slot's
+ * state changes, takes the lock of the slots.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_extension.h"
+#include "commands/dbcommands.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "runtime/launcher.h"
+#include "runtime/parking.h"
+#include "runtime/shmem.h"
+#include "runtime/wake.h"
+
+static bool append_noted = false;
+static bool reload_noted = false;
+static bool register_noted = false;
+
+static object_access_hook_type previous_object_access_hook = NULL;
+
+/* may this database have workers?  Asked while there is a transaction to look up its name in */
+static bool
+permitted(void)
+{
+	char	   *name = get_database_name(MyDatabaseId);
+
+	return name && te_launcher_permits(name);
+}
+
+void
+te_wake_note_append(void)
+{
+	static bool asked = false;
+
+	append_noted = true;
+	if (!asked)
+	{
+		/* once a session: a database that nobody has registered yet gets its engine */
+		asked = true;
+		if (te_shared && te_shmem_my_database(false) == NULL && !IsBinaryUpgrade && permitted())
+			register_noted = true;
+	}
+}
+
+void
+te_wake_note_reload(void)
+{
+	reload_noted = true;
+}
+
+void
+te_wake_note_register(void)
+{
+	if (te_shared && !IsBinaryUpgrade && permitted())
+		register_noted = true;
+}
+
+void
+te_wake_engine(TeDatabase *db)
+{
+	Latch	   *latch;
+
+	if (db == NULL)
+		db = te_shmem_my_database(false);
+	if (db == NULL)
+		return;
+	pg_atomic_fetch_add_u64(&db->wakeups, 1);
+	/* the latch lives in shared memory for ever; at worst its new owner wakes once for nothing */
+	latch = db->latch;
+	if (latch)
+		SetLatch(latch);
+}
+
+void
+te_wake_reload(void)
+{
+	TeDatabase *db = te_shmem_my_database(false);
+
+	if (db)
+	{
+		pg_atomic_write_u32(&db->reload, 1);
+		te_wake_engine(db);
+	}
+}
+
+static void
+at_xact_event(XactEvent event, void *arg)
+{
+	(void) arg;
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+			if (register_noted)
+				te_shmem_request(MyDatabaseId, true);
+			if (reload_noted)
+				te_wake_reload();
+			else if (append_noted)
+				te_wake_engine(NULL);
+			te_parking_at_end(true);
+			break;
+		case XACT_EVENT_ABORT:
+			te_parking_at_end(false);
+			break;
+		case XACT_EVENT_PREPARE:
+			/* COMMIT PREPARED wakes, see te_parking_init's utility hook */
+			break;
+		default:
+			return;
+	}
+	append_noted = reload_noted = register_noted = false;
+}
+
+/* the engine of a database that loses the extension has to notice */
+static void
+object_access(ObjectAccessType access, Oid classId, Oid objectId, int subId, void *arg)
+{
+	if (previous_object_access_hook)
+		previous_object_access_hook(access, classId, objectId, subId, arg);
+	if (access == OAT_DROP && classId == ExtensionRelationId)
+		te_wake_note_reload();
+}
+
+void
+te_wake_init(void)
+{
+	RegisterXactCallback(at_xact_event, NULL);
+	previous_object_access_hook = object_access_hook;
+	object_access_hook = object_access;
+}
+
+/* called at the end of the install script: the engine starts when that has committed */
+PG_FUNCTION_INFO_V1(te_register);
+Datum
+te_register(PG_FUNCTION_ARGS)
+{
+	(void) fcinfo;
+	te_wake_note_register();
+	PG_RETURN_VOID();
+}
