@@ -53,6 +53,12 @@ te_wake_note_append(void)
 	}
 }
 
+bool
+te_wake_appended(void)
+{
+	return append_noted;
+}
+
 void
 te_wake_note_reload(void)
 {

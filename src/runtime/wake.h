@@ -11,6 +11,9 @@ extern void te_wake_init(void);		/* _PG_init: xact callback, and COMMIT PREPARED
 /* this transaction appended events: wake the engine when it has committed */
 extern void te_wake_note_append(void);
 
+/* has it?  (Also if the savepoint that appended was rolled back.) */
+extern bool te_wake_appended(void);
+
 /* this transaction changed settings, topics or routes: have the engine reload when it has committed */
 extern void te_wake_note_reload(void);
 
