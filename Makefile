@@ -38,7 +38,7 @@ io:
 
 build/todo_events--$(TE_VERSION).sql: $(ROOMS_SQL) todo_events.control
 	@mkdir -p build
-	{ echo '\echo Use "CREATE EXTENSION todo_events" to load this file. \quit'; cat $(ROOMS_SQL); } > $@
+	{ printf '%s\n' '\echo Use "CREATE EXTENSION todo_events" to load this file. \quit'; cat $(ROOMS_SQL); } > $@
 
 # what every module has, the background workers' entries, and the C functions that the SQL names
 build/todo_events.map: $(ROOMS_SQL)
