@@ -1,0 +1,145 @@
+/*-------------------------------------------------------------------------
+ *
+ * broker.c
+ *	  The status of component "broker": one line when it changes.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "broker.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "report.h"
+
+#define MS					INT64_C(1000)
+#define FIRST_ANSWER		(5000 * MS)	/* after that, silence is a problem */
+#define SUSPECT_GRACE		(300 * MS)	/* a probe answers within this if it was only idleness */
+#define STALL				(5000 * MS)	/* without any acknowledgement */
+#define QUIET				(5000 * MS)	/* between different causes */
+
+static void
+announce(TeBroker *broker, TeWireLevel level, const char *message, const char *hint, int64_t now)
+{
+	te_report_status(broker->out, level, "broker", message, hint);
+	snprintf(broker->announced, sizeof(broker->announced), "%s", message);
+	broker->quiet_until = now + QUIET;
+}
+
+static void
+announce_trouble(TeBroker *broker, int64_t now)
+{
+	char		message[sizeof(broker->cause.message)];
+
+	if (*broker->cause.message == '\0')
+	{
+		snprintf(broker->cause.message, sizeof(broker->cause.message),
+				 "no broker of todo_events.brokers (%s) can be reached", broker->brokers);
+		snprintf(broker->cause.hint, sizeof(broker->cause.hint),
+				 "Check that the brokers run, and the addresses in todo_events.brokers.");
+	}
+	snprintf(message, sizeof(message), "%s", broker->cause.message);
+	if (strcmp(message, broker->announced) != 0)
+		announce(broker, TE_LEVEL_ERROR, message, broker->cause.hint, now);
+}
+
+void
+te_broker_init(TeBroker *broker, TeWriter *out, const char *brokers, bool embedded, int64_t now)
+{
+	char		message[300];
+
+	memset(broker, 0, sizeof(*broker));
+	broker->out = out;
+	snprintf(broker->brokers, sizeof(broker->brokers), "%s", brokers);
+	broker->embedded = embedded;
+	broker->since = broker->progress = now;
+	snprintf(message, sizeof(message), "connecting to %s", broker->brokers);
+	te_report_status(out, TE_LEVEL_INFO, "broker", message, "");
+}
+
+void
+te_broker_alive(TeBroker *broker, int64_t now)
+{
+	broker->progress = now;
+	if (broker->state == TE_BROKER_OK && !broker->stalled)
+		return;
+
+	/* a suspicion that proved wrong was never told, so need not be taken back */
+	if (broker->state != TE_BROKER_SUSPECT || broker->stalled)
+	{
+		if (broker->embedded)
+			te_report_status(broker->out, TE_LEVEL_WARNING, "broker",
+							 "demo broker, memory only",
+							 "Set todo_events.brokers to a real cluster.");
+		else
+			te_report_status(broker->out, TE_LEVEL_OK, "broker", "connected", "");
+	}
+	broker->state = TE_BROKER_OK;
+	broker->stalled = false;
+	broker->since = now;
+	broker->quiet_until = 0;
+	broker->announced[0] = '\0';
+	broker->cause.message[0] = '\0';
+}
+
+void
+te_broker_trouble(TeBroker *broker, const TeTrouble *trouble, int64_t now)
+{
+	/*
+	 * While some broker is known to work, trouble with another is the
+	 * library's business: it only explains what may come.
+	 */
+	if (*trouble->message)
+		broker->cause = *trouble;
+	if (broker->state == TE_BROKER_OK && trouble->all_down)
+	{
+		broker->state = TE_BROKER_SUSPECT;
+		broker->since = now;
+	}
+}
+
+int64_t
+te_broker_step(TeBroker *broker, uint64_t awaited, int64_t now)
+{
+	int64_t		due = TE_NEVER;
+	char		message[200];
+
+	if (awaited == 0)
+		broker->progress = now;
+
+	switch (broker->state)
+	{
+		case TE_BROKER_SUSPECT:
+			due = broker->since + SUSPECT_GRACE;
+			break;
+		case TE_BROKER_CONNECTING:
+			due = *broker->cause.message ? now : broker->since + FIRST_ANSWER;
+			break;
+		case TE_BROKER_DOWN:
+			/* still down, but perhaps for another reason */
+			if (*broker->cause.message && strcmp(broker->cause.message, broker->announced) != 0)
+				due = broker->quiet_until;
+			break;
+		case TE_BROKER_OK:
+			if (awaited > 0 && !broker->stalled)
+				due = broker->progress + STALL;
+			break;
+	}
+	if (due > now)
+		return due;
+
+	if (broker->state == TE_BROKER_OK)
+	{
+		broker->stalled = true;
+		snprintf(message, sizeof(message),
+				 "Kafka has acknowledged nothing for %d s, %" PRIu64 " messages wait",
+				 (int) (STALL / MS / 1000), awaited);
+		announce(broker, TE_LEVEL_WARNING, message,
+				 "The brokers of todo_events.brokers are connected but do not answer, or have too "
+				 "few in-sync replicas.", now);
+		return TE_NEVER;
+	}
+	broker->state = TE_BROKER_DOWN;
+	announce_trouble(broker, now);
+	return TE_NEVER;
+}

@@ -1,0 +1,67 @@
+/*-------------------------------------------------------------------------
+ *
+ * kafka_private.h
+ *	  Shared by kafka*.c, and the only place that includes librdkafka.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TE_IO_KAFKA_PRIVATE_H
+#define TE_IO_KAFKA_PRIVATE_H
+
+#include <librdkafka/rdkafka.h>
+#include <librdkafka/rdkafka_mock.h>
+#include <stdatomic.h>
+
+#include "kafka.h"
+
+/* the first version whose SCRAM login Kafka 4 accepts (librdkafka #4895) */
+#define TE_RDKAFKA_SCRAM_OK		0x020601ff
+
+typedef struct TeKafkaLane
+{
+	rd_kafka_t *rk;				/* NULL until a topic needs it */
+	rd_kafka_queue_t *queue;
+	int64_t		batch_bytes;
+} TeKafkaLane;
+
+struct TeKafka
+{
+	TeConfig   *config;
+	const TeKafkaEvents *events;
+	void	   *arg;
+	int			wakeup_fd;
+	TeKafkaLane lanes[TE_LANES];
+	bool		compresses;
+
+	/* OpenSSL's verdict on the last certificate, written by a library thread */
+	atomic_int	x509_error;
+
+	rd_kafka_mock_cluster_t *mock;
+};
+
+struct TeKafkaTopic
+{
+	char	   *name;
+	rd_kafka_topic_t *rkt[TE_LANES];	/* made when first used */
+};
+
+/* kafka_conf.c: NULL with *error filled in; batch_bytes and batch_messages 0 = as configured */
+extern rd_kafka_conf_t *te_kafka_conf_make(TeKafka *kafka, const char *brokers, int64_t batch_bytes,
+										   int batch_messages, TeConfigError *error);
+extern void te_kafka_conf_explain(const TeConfig *config, const char *reason, TeConfigError *error);
+
+/* kafka_admin.c: true if it was an administrative answer */
+extern bool te_kafka_admin_event(TeKafka *kafka, rd_kafka_event_t *event);
+
+/* kafka_trouble.c: pure */
+typedef struct TeTroubleFacts
+{
+	int			code;
+	const char *text;			/* librdkafka's */
+	int			x509_error;		/* 0: none */
+	const TeConfig *config;
+	int			library_version;
+} TeTroubleFacts;
+extern void te_kafka_explain(const TeTroubleFacts *facts, TeTrouble *trouble);
+
+#endif							/* TE_IO_KAFKA_PRIVATE_H */
