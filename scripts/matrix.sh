@@ -48,7 +48,7 @@ for version in "$@"; do
 		echo "PostgreSQL $version ($suite): compiles and installs"
 	else
 		echo "PostgreSQL $version ($suite): FAILED, see $log"
-		grep -E 'error|warning' "$log" | head -20
+		grep -E ': (fatal )?(error|warning):|\*\*\*' "$log" | head -20
 		failed=1
 	fi
 done
