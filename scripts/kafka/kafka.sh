@@ -39,7 +39,8 @@
 #
 # Everything listens on 127.0.0.1 only. Needs a Java (17 or newer; JAVA_HOME is
 # heeded), openssl for --sasl and --tls, and the jars that `scripts/deps.sh test`
-# puts into build/deps/kafka/lib (KAFKA_LIB names another place).
+# puts into build/deps/kafka/lib (KAFKA_LIB names another place). The environment
+# variable KAFKA_JAVA_OPTIONS adds options to the broker's Java.
 
 set -eu -o pipefail
 
@@ -279,6 +280,9 @@ $(reason "$dir/logs/format.log")"
 launch()
 {
 	local deadline options=("-Xms$heap" "-Xmx$heap" -XX:+ExitOnOutOfMemoryError)
+
+	# Words on purpose: several options in one variable.
+	options+=(${KAFKA_JAVA_OPTIONS:-})
 
 	$quick && options+=(-XX:TieredStopAtLevel=1)
 	rm -f "$dir/pid" "$dir/pid.new"
