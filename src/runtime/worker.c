@@ -385,6 +385,7 @@ call_role(int i, RoleCall call, bool woken, Watch *watch, uint32 events, int64 *
 					role->start();
 				break;
 			case CALL_STEP:
+				te_worker_injection_point("role_step");
 				*answer = role->step(woken);
 				break;
 			case CALL_STOP:
