@@ -56,7 +56,8 @@ open_lane(TeKafka *kafka, TeLane lane, int64_t batch_bytes, int batch_messages,
 	rd_kafka_set_log_queue(l->rk, NULL);
 	l->queue = rd_kafka_queue_get_main(l->rk);
 	rd_kafka_queue_io_event_enable(l->queue, kafka->wakeup_fd, &one, sizeof(one));
-	return true;
+	/* it rings when it stops being empty, and it may have stopped already */
+	return write(kafka->wakeup_fd, &one, sizeof(one)) == sizeof(one);
 }
 
 TeKafka *
@@ -90,12 +91,6 @@ int
 te_kafka_wakeup_fd(const TeKafka *kafka)
 {
 	return kafka->wakeup_fd;
-}
-
-const char *
-te_kafka_embedded_address(const TeKafka *kafka)
-{
-	return kafka->mock ? rd_kafka_mock_cluster_bootstraps(kafka->mock) : NULL;
 }
 
 bool

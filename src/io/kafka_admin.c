@@ -28,8 +28,8 @@ make_options(rd_kafka_t *rk, rd_kafka_admin_op_t op)
 	return options;
 }
 
-static void
-report(TeKafka *kafka, TeAdminOp op, TeTopicFacts facts, const char *reason)
+void
+te_kafka_report_topic(TeKafka *kafka, TeAdminOp op, TeTopicFacts facts, const char *reason)
 {
 	facts.verdict = te_kafka_admin_verdict(facts.code);
 	facts.reason = reason && *reason ? reason : rd_kafka_err2str((rd_kafka_resp_err_t) facts.code);
@@ -44,10 +44,16 @@ void
 te_kafka_describe(TeKafka *kafka, const char *const *names, int n)
 {
 	TeKafkaLane *lane = &kafka->lanes[TE_LANE_MAIN];
-	rd_kafka_AdminOptions_t *options = make_options(lane->rk, RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
-	rd_kafka_TopicCollection_t *topics =
-		rd_kafka_TopicCollection_of_topic_names((const char **) names, (size_t) n);
+	rd_kafka_AdminOptions_t *options;
+	rd_kafka_TopicCollection_t *topics;
 
+	if (kafka->mock)
+	{
+		te_kafka_embedded_describe(kafka, names, n);
+		return;
+	}
+	options = make_options(lane->rk, RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
+	topics = rd_kafka_TopicCollection_of_topic_names((const char **) names, (size_t) n);
 	rd_kafka_DescribeTopics(lane->rk, topics, options, lane->queue);
 	rd_kafka_TopicCollection_destroy(topics);
 	rd_kafka_AdminOptions_destroy(options);
@@ -67,7 +73,7 @@ describe_event(TeKafka *kafka, rd_kafka_event_t *event)
 		size_t		partitions = 0;
 
 		rd_kafka_TopicDescription_partitions(topics[i], &partitions);
-		report(kafka, TE_ADMIN_DESCRIBE, (TeTopicFacts)
+		te_kafka_report_topic(kafka, TE_ADMIN_DESCRIBE, (TeTopicFacts)
 			   {
 				   .name = rd_kafka_TopicDescription_name(topics[i]),
 				   .code = error ? rd_kafka_error_code(error) : 0,
@@ -89,6 +95,11 @@ te_kafka_describe(TeKafka *kafka, const char *const *names, int n)
 	rd_kafka_t *rk = kafka->lanes[TE_LANE_MAIN].rk;
 	rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
 
+	if (kafka->mock)
+	{
+		te_kafka_embedded_describe(kafka, names, n);
+		return;
+	}
 	for (int i = 0; i < n && !err; i++)
 	{
 		const struct rd_kafka_metadata *metadata;
@@ -98,7 +109,7 @@ te_kafka_describe(TeKafka *kafka, const char *const *names, int n)
 		if (!err)
 		{
 			if (metadata->topic_cnt == 1)
-				report(kafka, TE_ADMIN_DESCRIBE, (TeTopicFacts)
+				te_kafka_report_topic(kafka, TE_ADMIN_DESCRIBE, (TeTopicFacts)
 					   {
 						   .name = names[i],
 						   .code = metadata->topics[0].err,
@@ -115,21 +126,6 @@ te_kafka_describe(TeKafka *kafka, const char *const *names, int n)
 
 /* ---- create --------------------------------------------------------- */
 
-/* the in-process broker knows no administrative requests */
-static void
-create_embedded(TeKafka *kafka, const TeTopicSpec *specs, int n)
-{
-	for (int i = 0; i < n; i++)
-	{
-		rd_kafka_resp_err_t err =
-			rd_kafka_mock_topic_create(kafka->mock, specs[i].name,
-									   specs[i].partitions > 0 ? specs[i].partitions : 1, 1);
-
-		report(kafka, TE_ADMIN_CREATE, (TeTopicFacts) {.name = specs[i].name, .code = err}, NULL);
-	}
-	kafka->events->admin_done(kafka->arg, TE_ADMIN_CREATE, 0, NULL);
-}
-
 void
 te_kafka_create_topics(TeKafka *kafka, const TeTopicSpec *specs, int n)
 {
@@ -141,7 +137,7 @@ te_kafka_create_topics(TeKafka *kafka, const TeTopicSpec *specs, int n)
 
 	if (kafka->mock)
 	{
-		create_embedded(kafka, specs, n);
+		te_kafka_embedded_create(kafka, specs, n);
 		return;
 	}
 
@@ -159,7 +155,7 @@ te_kafka_create_topics(TeKafka *kafka, const TeTopicSpec *specs, int n)
 
 		if (topic == NULL)
 		{
-			report(kafka, TE_ADMIN_CREATE, (TeTopicFacts)
+			te_kafka_report_topic(kafka, TE_ADMIN_CREATE, (TeTopicFacts)
 				   {
 					   .name = specs[i].name,.code = RD_KAFKA_RESP_ERR__INVALID_ARG
 				   }, errstr);
@@ -189,7 +185,7 @@ create_event(TeKafka *kafka, rd_kafka_event_t *event)
 
 	results = rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &n);
 	for (size_t i = 0; i < n; i++)
-		report(kafka, TE_ADMIN_CREATE, (TeTopicFacts)
+		te_kafka_report_topic(kafka, TE_ADMIN_CREATE, (TeTopicFacts)
 			   {
 				   .name = rd_kafka_topic_result_name(results[i]),
 				   .code = rd_kafka_topic_result_error(results[i]),
@@ -207,12 +203,7 @@ te_kafka_read_configs(TeKafka *kafka, const char *const *names, int n)
 
 	if (kafka->mock)
 	{
-		for (int i = 0; i < n; i++)
-			report(kafka, TE_ADMIN_CONFIGS, (TeTopicFacts)
-				   {
-					   .name = names[i],.retention_ms = TE_RETENTION_UNKNOWN,.max_message_bytes = -1
-				   }, NULL);
-		kafka->events->admin_done(kafka->arg, TE_ADMIN_CONFIGS, 0, NULL);
+		te_kafka_embedded_read_configs(kafka, names, n);
 		return;
 	}
 
@@ -252,7 +243,7 @@ configs_event(TeKafka *kafka, rd_kafka_event_t *event)
 	resources = rd_kafka_DescribeConfigs_result_resources(
 		rd_kafka_event_DescribeConfigs_result(event), &n);
 	for (size_t i = 0; i < n; i++)
-		report(kafka, TE_ADMIN_CONFIGS, (TeTopicFacts)
+		te_kafka_report_topic(kafka, TE_ADMIN_CONFIGS, (TeTopicFacts)
 			   {
 				   .name = rd_kafka_ConfigResource_name(resources[i]),
 				   .code = rd_kafka_ConfigResource_error(resources[i]),

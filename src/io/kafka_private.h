@@ -36,7 +36,10 @@ struct TeKafka
 	/* OpenSSL's verdict on the last certificate, written by a library thread */
 	atomic_int	x509_error;
 
+	/* the embedded broker, and what we created in it; NULL without */
 	rd_kafka_mock_cluster_t *mock;
+	TeTopicSpec *mock_topics;
+	int			mock_topic_count;
 };
 
 struct TeKafkaTopic
@@ -52,6 +55,15 @@ extern void te_kafka_conf_explain(const TeConfig *config, const char *reason, Te
 
 /* kafka_admin.c: true if it was an administrative answer */
 extern bool te_kafka_admin_event(TeKafka *kafka, rd_kafka_event_t *event);
+
+/* completes verdict and reason ("" or NULL: the code's own text), and passes it on */
+extern void te_kafka_report_topic(TeKafka *kafka, TeAdminOp op, TeTopicFacts facts,
+								  const char *reason);
+
+/* kafka_embedded.c: the same three requests, answered at once */
+extern void te_kafka_embedded_describe(TeKafka *kafka, const char *const *names, int n);
+extern void te_kafka_embedded_create(TeKafka *kafka, const TeTopicSpec *specs, int n);
+extern void te_kafka_embedded_read_configs(TeKafka *kafka, const char *const *names, int n);
 
 /* kafka_trouble.c: pure */
 typedef struct TeTroubleFacts
