@@ -68,7 +68,7 @@ te_config_changed(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"%s\" was not called by trigger manager", "config_changed")));
 	te_wake_note_reload();
-	PG_RETURN_NULL();
+	return PointerGetDatum(NULL);
 }
 
 /* ---- what the broker says ------------------------------------------------ */
