@@ -1,0 +1,308 @@
+#!/bin/bash
+#
+# test.sh - everything that `make test` runs
+#
+# usage: scripts/test.sh [--chaos-rounds N] [suite ...]
+#
+# All suites, in this order, if none is named:
+#
+#	unit        functions and programs alone: no server
+#	regress     pg_regress: sql/ against expected/
+#	isolation   pg_isolation_regress: test/isolation
+#	pgtap       test/pgtap on a preloaded server
+#	tap         test/tap: real clusters, a real Kafka, faults
+#	e2e         test/e2e: applications not written for this
+#	model       model/run: the read rule, and that its broken variants fail
+#	fuzz        parsers of outside bytes, some seconds each
+#	chaos       processes killed at each step, the short round
+#
+# It installs what is needed (scripts/deps.sh), builds a copy of the tree with
+# warnings as errors, installs that, and runs the suites as an ordinary user; as
+# root, as the user postgres, in a directory of its own under TMPDIR. Servers are
+# private ones on free loopback ports. Whatever was started is ended.
+#
+# Results are counted by assertion where a suite speaks TAP (unit, pgtap, tap,
+# e2e), by test file for regress and isolation, and as one for all others. A
+# suite that cannot run, leaves a process behind or takes too long has failed.
+# Logs are in build/test-logs. Exit code 0 if nothing failed.
+#
+# Environment: PG_CONFIG, TE_CFLAGS (default: strict warnings), TE_TEST_KEEP=1
+# keeps the copy, TE_RUN_USER.
+
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+all=(unit regress isolation pgtap tap e2e model fuzz chaos)
+strict='-Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers'
+flags=${TE_CFLAGS-$strict}
+logs=$top/build/test-logs
+run_id=$$-$RANDOM$RANDOM
+passed=0 failed=0 skipped=0 rounds=20
+summary=()
+
+# ---- cleaning up -------------------------------------------------------------
+
+work='' kafka_dir='' kafka_id=$run_id-kafka
+
+clean_up()
+{
+	local status=$?
+
+	trap - EXIT
+	trap '' INT TERM HUP
+	if [ -n "$kafka_dir" ] && [ -d "$kafka_dir" ]; then
+		as_user "$work/scripts/kafka/kafka.sh" stop "$kafka_dir" >/dev/null 2>&1 || true
+	fi
+	end_processes_of "$run_id"
+	end_processes_of "$kafka_id"
+	if [ -n "$work" ]; then
+		if [ -n "${TE_TEST_KEEP:-}" ]; then
+			say "kept: $work"
+		else
+			rm -rf "$work"
+		fi
+	fi
+	exit "$status"
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# ---- counting ----------------------------------------------------------------
+
+# note SUITE PASSED FAILED SKIPPED SECONDS
+note()
+{
+	passed=$((passed + $2)) failed=$((failed + $3)) skipped=$((skipped + $4))
+	summary+=("$(printf '%-10s %8d %8d %8d %7ds' "$@")")
+	printf '%-10s %s  %d passed, %d failed, %d skipped  (%d s)\n' "$1" \
+		"$([ "$3" -eq 0 ] && echo ok || echo FAILED)" "$2" "$3" "$4" "$5"
+}
+
+# The counts of a suite, from what it has left: "passed failed skipped"
+counts_of_tap()
+{
+	awk '{ p += $1; f += $2; s += $3 } END { print p + 0, f + 0, s + 0 }' "$work/counts"
+}
+
+counts_of_regress()
+{
+	# up to PostgreSQL 15 "test name ... ok", "name ... FAILED"; from 16 on TAP
+	awk '/^ok [0-9]/ || / \.\.\. ok / { p++ }
+		/^not ok [0-9]/ || / \.\.\. FAILED / || / \.\.\. failed / { f++ }
+		END { print p + 0, f + 0, 0 }' "$1"
+}
+
+# run_suite NAME MINUTES KIND COMMAND ...: as the ordinary user, in the copy
+run_suite()
+{
+	local name=$1 minutes=$2 kind=$3 log=$logs/$1.log begin=$SECONDS status=0 p=0 f=0 s=0 left
+
+	shift 3
+	printf '%-10s ...\r' "$name"
+	: >"$work/counts"
+	chmod 666 "$work/counts"
+	# in the background, so that a signal is heeded at once
+	(cd "$work" && as_user env "TE_RUN_ID=$run_id" "TE_COUNTS=$work/counts" "HOME=$work/home" \
+		"TMPDIR=$work/tmp" timeout -k 20 "${minutes}m" "$@") >"$log" 2>&1 </dev/null &
+	wait $! || status=$?
+
+	left=$(processes_of "$run_id")
+	if [ -n "$left" ]; then
+		# an I/O process notices the end of its worker a moment later
+		for _ in {1..50}; do
+			sleep 0.1
+			left=$(processes_of "$run_id")
+			[ -n "$left" ] || break
+		done
+	fi
+	case $kind in
+		tap) read -r p f s < <(counts_of_tap) ;;
+		regress) read -r p f s < <(counts_of_regress "$log") ;;
+		whole) [ "$status" -ne 0 ] || p=1 ;;
+	esac
+	if [ "$status" -ne 0 ] && [ "$f" -eq 0 ]; then
+		f=1
+		[ "$status" -ne 124 ] || echo "test.sh: took longer than $minutes minutes" >>"$log"
+		echo "test.sh: exit status $status" >>"$log"
+	fi
+	if [ $((p + f + s)) -eq 0 ]; then
+		f=1
+		echo "test.sh: nothing has run" >>"$log"
+	fi
+	if [ -n "$left" ]; then
+		f=$((f + 1))
+		{
+			echo "test.sh: left running:"
+			# shellcheck disable=SC2086
+			ps -o pid,args -p "$(echo $left | tr ' ' ,)"
+		} >>"$log" 2>&1 || true
+		end_processes_of "$run_id"
+	fi
+	note "$name" "$p" "$f" "$s" $((SECONDS - begin))
+	if [ "$f" -gt 0 ]; then
+		tail -n 40 "$log" | sed 's/^/    | /'
+		say "    the whole log: $log"
+		keep_artefacts "$name"
+	fi
+}
+
+# What helps to understand a failure, and lies in the copy.
+keep_artefacts()
+{
+	local file
+
+	for file in "$work"/build/regress/regression.diffs "$work"/build/isolation/regression.diffs; do
+		[ ! -s "$file" ] || cp "$file" "$logs/$1-$(basename "$(dirname "$file")").diffs"
+	done
+	if [ -d "$work/run/$1/tmp_check/log" ]; then
+		mkdir -p "$logs/$1"
+		cp -r "$work/run/$1/tmp_check/log/." "$logs/$1/"
+	fi
+}
+
+# A step that everything needs: if it fails, so does the run.
+need()
+{
+	local name=$1 log=$logs/$1.log begin=$SECONDS
+
+	shift
+	printf '%-10s ...\r' "$name"
+	if ! "$@" >"$log" 2>&1 </dev/null; then
+		printf '%-10s FAILED  (%d s)\n' "$name" $((SECONDS - begin))
+		tail -n 40 "$log" | sed 's/^/    | /'
+		say "    the whole log: $log"
+		say "0 passed, 1 failed, 0 skipped"
+		exit 1
+	fi
+	printf '%-10s ok  (%d s)\n' "$name" $((SECONDS - begin))
+}
+
+# ---- the copy ------------------------------------------------------------------
+
+copy_tree()
+{
+	# what was built in the checkout may have been built otherwise
+	tar -C "$top" --exclude=./build --exclude=./.git --exclude='*.o' --exclude='*.bc' \
+		--exclude='*.so' --exclude='*.a' -cf - . | tar -C "$work" -xf - --no-same-owner
+	mkdir -p "$work/build" "$work/home" "$work/tmp" "$work/run"
+	cp -a "$top/build/deps" "$work/build/deps"
+}
+
+build()
+{
+	make -C "$work" -j2 "TE_CFLAGS=$flags"
+	make -C "$work/bench/raw" -j2
+}
+
+install_it() { install_extension "$work" "TE_CFLAGS=$flags"; }
+
+# A short name: the sockets below it have at most 107 bytes.
+make_work()
+{
+	work=$(mktemp -d "${TMPDIR:-/tmp}/te-XXXXXX")
+	chmod 755 "$work"
+}
+
+give_to_user()
+{
+	[ "$(id -u)" -ne 0 ] || chown -R "$run_user" "$work"
+}
+
+# ---- the suites ------------------------------------------------------------------
+
+# prove with the counting harness
+prove=(prove --merge --timer -Itest/tap/lib --harness TodoEvents::Harness)
+
+start_kafka()
+{
+	[ -z "$kafka_dir" ] || return 0
+	kafka_dir=$work/kafka
+	need kafka as_user env "TE_RUN_ID=$kafka_id" "$work/scripts/kafka/kafka.sh" start "$kafka_dir" \
+		--sasl --tls --quick
+	set -a
+	# shellcheck disable=SC1091
+	. "$kafka_dir/env"
+	set +a
+}
+
+suite_unit()
+{
+	run_suite unit 5 tap "${prove[@]}" --exec '' --ext .t -r test/unit
+}
+
+suite_regress()
+{
+	run_suite regress 5 regress make installcheck ISOLATION= TAP_TESTS=
+}
+
+suite_isolation()
+{
+	run_suite isolation 5 regress make installcheck REGRESS= TAP_TESTS=
+}
+
+suite_pgtap()
+{
+	run_suite pgtap 5 tap scripts/pgtap.sh
+}
+
+suite_tap()
+{
+	start_kafka
+	run_suite tap 20 tap env "TESTDIR=$work/run/tap" "${prove[@]}" test/tap/t
+}
+
+suite_e2e()
+{
+	start_kafka
+	run_suite e2e 10 tap env "TESTDIR=$work/run/e2e" "${prove[@]}" test/e2e
+}
+
+suite_model() { run_suite model 5 whole model/run; }
+suite_fuzz() { run_suite fuzz 5 whole test/fuzz/run; }
+
+suite_chaos()
+{
+	start_kafka
+	run_suite chaos $((10 + rounds / 4)) tap env "TESTDIR=$work/run/chaos" "TE_CHAOS_ROUNDS=$rounds" \
+		"${prove[@]}" test/chaos
+}
+
+# ---- all of it ----------------------------------------------------------------------
+
+if [ "${1:-}" = --chaos-rounds ]; then
+	rounds=${2:?}
+	shift 2
+fi
+suites=("$@")
+[ ${#suites[@]} -gt 0 ] || suites=("${all[@]}")
+for suite in "${suites[@]}"; do
+	case " ${all[*]} " in
+		*" $suite "*) ;;
+		*) die "no suite $suite; there are: ${all[*]}" ;;
+	esac
+done
+
+begin=$SECONDS
+mkdir -p "$logs"
+rm -rf "${logs:?}"/*
+need deps "$top/scripts/deps.sh" test
+choose_user
+choose_postgres
+make_work
+need copy copy_tree
+need build build
+need install install_it
+need own give_to_user
+for suite in "${suites[@]}"; do
+	mkdir -p "$work/run/$suite"
+	[ "$(id -u)" -ne 0 ] || chown "$run_user" "$work/run/$suite"
+	"suite_$suite"
+done
+
+printf '\n%-10s %8s %8s %8s %8s\n' suite passed failed skipped time
+printf '%s\n' "${summary[@]}"
+printf '%-10s %35ds\n\n' total $((SECONDS - begin))
+say "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]
