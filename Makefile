@@ -27,6 +27,13 @@ PG_CFLAGS = -std=gnu11 -fsigned-char $(TE_CFLAGS)
 SHLIB_LINK = -Wl,--version-script=build/todo_events.map
 EXTRA_CLEAN = build/todo_events--$(TE_VERSION).sql build/todo_events.map build/io
 
+# tests on a private preloaded server; `make test` runs these and all others
+REGRESS =
+REGRESS_OPTS = --inputdir=. --outputdir=build/regress --temp-instance=build/regress/instance --temp-config=test/server.conf
+ISOLATION =
+ISOLATION_OPTS = --inputdir=test/isolation --outputdir=build/isolation --temp-instance=build/isolation/instance --temp-config=test/server.conf
+REGRESS_PREP = regress-directories
+
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
@@ -53,3 +60,46 @@ install: install-io
 install-io: io
 	$(MKDIR_P) '$(DESTDIR)$(pkglibdir)'
 	$(INSTALL_PROGRAM) build/io/todo_events_io '$(DESTDIR)$(pkglibdir)/todo_events_io-$(TE_VERSION)'
+
+# pg_regress makes no parent directories
+.PHONY: regress-directories
+regress-directories:
+	@$(MKDIR_P) build/regress build/isolation
+
+# ---- what a developer calls -------------------------------------------------
+
+# the packages and libraries that building, testing and the demo need
+.PHONY: deps
+deps:
+	scripts/deps.sh $(DEPS)
+
+# everything; SUITES="unit tap" for some of it, see scripts/test.sh
+.PHONY: test
+test:
+	scripts/test.sh $(SUITES)
+
+# the pgTAP suite on your own database; rolls everything back
+.PHONY: check-installed
+check-installed:
+	PGDATABASE='$(PGDATABASE)' scripts/pgtap.sh --installed
+
+.PHONY: demo demo-stop
+demo:
+	scripts/demo.sh start $(DEMO_ARGS)
+demo-stop:
+	scripts/demo.sh stop
+
+# every figure of README's table, measured here and now
+.PHONY: bench
+bench:
+	bench/run $(BENCH)
+
+# the long fault round: each process killed at each step, 200 times
+.PHONY: chaos
+chaos:
+	scripts/test.sh --chaos-rounds 200 chaos
+
+# the read rule, and that its broken variants fail
+.PHONY: model
+model:
+	model/run
