@@ -74,7 +74,7 @@ log_sequence(const char *name)
 int64
 te_log_floor(void)
 {
-	return te_register_read(log_sequence("log_floor"));
+	return te_register_read(log_sequence("log_floor"), NULL);
 }
 
 void
@@ -82,14 +82,23 @@ te_log_floor_raise(int64 id)
 {
 	Oid			floor = log_sequence("log_floor");
 
-	if (id > te_register_read(floor))
+	if (id > te_register_read(floor, NULL))
 		DirectFunctionCall2(setval_oid, ObjectIdGetDatum(floor), Int64GetDatum(id));
 }
 
 int64
 te_log_last_id(void)
 {
-	return te_register_read(log_sequence("log_id"));
+	return te_register_read(log_sequence("log_id"), NULL);
+}
+
+XLogRecPtr
+te_log_last_id_lsn(void)
+{
+	XLogRecPtr	lsn;
+
+	(void) te_register_read(log_sequence("log_id"), &lsn);
+	return lsn;
 }
 
 /* ---- rows --------------------------------------------------------------- */
@@ -112,7 +121,7 @@ te_cursor_save(const char *name, const char *mark)
 static char *
 cursor_latest(const char *name, Snapshot snapshot, int *segment)
 {
-	int64		last = te_register_read(log_sequence("cursor_number"));
+	int64		last = te_register_read(log_sequence("cursor_number"), NULL);
 	int64		window = LOAD_WINDOW;
 	char	   *found = NULL;
 
@@ -153,12 +162,12 @@ te_cursor_load(const char *name, Snapshot snapshot)
 	return cursor_latest(name, snapshot ? snapshot : GetLatestSnapshot(), &segment);
 }
 
-/* write again the cursors that are nowhere but in this segment; how many */
+/* the cursors that are nowhere but in this segment: how many; "carry" writes them again */
 static int
-carry_cursors(int segment)
+cursors_only_in(int segment, bool carry)
 {
 	Snapshot	snapshot = GetLatestSnapshot();
-	int			carried = 0;
+	int			found = 0;
 
 	for (int i = 0; i < nreaders; i++)
 	{
@@ -167,11 +176,19 @@ carry_cursors(int segment)
 
 		if (mark != NULL && found_in == segment)
 		{
-			te_cursor_save(readers[i].name, mark);
-			carried++;
+			if (carry)
+				te_cursor_save(readers[i].name, mark);
+			found++;
 		}
 	}
-	return carried;
+	return found;
+}
+
+/* under the lock: the last word, since a save may have read the register before it turned */
+static bool
+former_may_go(Relation segment, void *arg)
+{
+	return cursors_only_in(*(int *) arg, false) == 0;
 }
 
 /*
@@ -186,8 +203,8 @@ te_cursor_maintain(void)
 	int			former = 1 - current;
 
 	if (te_ring_segment_pages(TE_RING_CURSOR, former) > 0)
-		return carry_cursors(former) == 0 &&
-			te_ring_truncate(TE_RING_CURSOR, former, NULL, NULL);
+		return cursors_only_in(former, true) == 0 &&
+			te_ring_truncate(TE_RING_CURSOR, former, former_may_go, &former);
 
 	if (te_ring_segment_pages(TE_RING_CURSOR, current) >= TURN_PAGES)
 		te_ring_advance(TE_RING_CURSOR);

@@ -5,6 +5,7 @@
 #ifndef TE_LOG_CURSOR_H
 #define TE_LOG_CURSOR_H
 
+#include "access/xlogdefs.h"
 #include "utils/snapshot.h"
 
 #include "log/mark.h"
@@ -21,6 +22,13 @@ extern void te_log_floor_raise(int64 id);
 
 /* last id drawn; 0 if none */
 extern int64 te_log_last_id(void);
+
+/*
+ * What must be flushed before a cursor that names ids of transactions which
+ * have not ended leaves the database: else a crash forgets that they were
+ * drawn, and draws them again for other events.
+ */
+extern XLogRecPtr te_log_last_id_lsn(void);
 
 /* names of registered readers that are enabled now; list of char pointers */
 extern List *te_reader_enabled_names(void);

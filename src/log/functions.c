@@ -5,6 +5,8 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
+#include "access/xlog.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -100,6 +102,15 @@ te_cursor(PG_FUNCTION_ARGS)
 		te_reader_seek_mark(reader, mark);
 	while (te_reader_cycle(reader, snapshot, limit, emit_nothing, NULL).more)
 		CHECK_FOR_INTERRUPTS();
+
+	/* the token counts ids of transactions that still run: a crash must not give them out again */
+	if (!RecoveryInProgress())
+	{
+		XLogRecPtr	lsn = te_log_last_id_lsn();
+
+		if (XLogNeedsFlush(lsn))
+			XLogFlush(lsn);
+	}
 	PG_RETURN_TEXT_P(cstring_to_text(te_reader_token(reader)));
 }
 
@@ -163,6 +174,7 @@ te_read(PG_FUNCTION_ARGS)
 	TeReader   *reader;
 	TeReadResult result;
 	XLogRecPtr	durable_at = InvalidXLogRecPtr;
+	int64		low;
 	int32		max = PG_ARGISNULL(1) ? 1000 : PG_GETARG_INT32(1);
 
 	if (max < 1 || max > READ_MAX)
@@ -181,6 +193,7 @@ te_read(PG_FUNCTION_ARGS)
 	reader = te_reader_open("", CurrentMemoryContext);
 	if (!PG_ARGISNULL(0))
 		te_reader_seek_token(reader, text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	low = te_cursor_low(te_reader_mark(reader));
 	do
 	{
 		result = te_reader_cycle(reader, GetActiveSnapshot(),
@@ -188,6 +201,14 @@ te_read(PG_FUNCTION_ARGS)
 		durable_at = Max(durable_at, result.durable_at);
 		CHECK_FOR_INTERRUPTS();
 	} while (result.more && state.returned < state.max);
+
+	/* rotation may have taken a segment away after the cursor was checked and before we opened it */
+	if (low <= te_log_floor())
+		ereport(ERROR,
+				(errcode(ERRCODE_TE_CURSOR_GONE),
+				 errmsg("cursor is not in the event log any more"),
+				 errdetail("The oldest events were removed while they were being read."),
+				 errhint("Load the present state anew, together with todo_events.cursor(), and read on from there.")));
 	wait_until_durable(durable_at);
 	return (Datum) 0;
 }
@@ -197,5 +218,7 @@ te_maintain(PG_FUNCTION_ARGS)
 {
 	TimestampTz next_due;
 
+	/* what it empties stays locked until the transaction ends, and readers and writers would wait */
+	PreventInTransactionBlock(true, "todo_events.maintain()");
 	PG_RETURN_INT32(te_log_maintain(&next_due));
 }

@@ -118,4 +118,4 @@ CREATE FUNCTION todo_events.maintain() RETURNS integer
 	LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog
 	SECURITY DEFINER AS 'MODULE_PATHNAME', 'te_maintain';
 COMMENT ON FUNCTION todo_events.maintain() IS
-'rotates the event log and its companions where that is due, as the engine does by itself; for servers that do not preload the library. Returns the number of segments emptied';
+'rotates the event log and its companions where that is due, as the engine does by itself; for servers that do not preload the library. Not inside a transaction block. Returns the number of segments emptied';

@@ -21,7 +21,6 @@
 #include "access/transam.h"
 #include "access/xact.h"
 #include "miscadmin.h"
-#include "postmaster/autovacuum.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "utils/rel.h"
@@ -190,9 +189,12 @@ te_log_maintain(TimestampTz *next_due)
 	if (!ConditionalLockRelationOid(te_ring_parent_oid(TE_RING_LOG), ShareUpdateExclusiveLock))
 		return 0;
 
-	/* empty first: turning wants an empty segment */
+	/*
+	 * Empty first: turning wants an empty segment.  But not one that this
+	 * transaction has emptied: until its commit writers would wait for it.
+	 */
 	empty_due = empty_expired(now, &emptied);
-	turn_due = turn_log(now);
+	turn_due = emptied > 0 ? now : turn_log(now);
 	*next_due = Min(turn_due, empty_due);
 
 	emptied += te_cursor_maintain();

@@ -507,17 +507,19 @@ te_reader_seek_token(TeReader *reader, const char *token)
 TeReader *
 te_reader_open(const char *name, MemoryContext parent)
 {
+	/* before the context is made: an error leaves nothing behind */
+	char	   *mark = name[0] != '\0' ? te_cursor_load(name, NULL) : NULL;
+	int64		floor = te_log_floor();
 	MemoryContext context = AllocSetContextCreate(parent, "todo_events reader",
 												  ALLOCSET_SMALL_SIZES);
 	TeReader   *reader = MemoryContextAllocZero(context, sizeof(TeReader));
-	char	   *mark = te_cursor_load(name, NULL);
 
 	reader->context = context;
 	reader->name = MemoryContextStrdup(context, name);
 	if (mark != NULL)
 		te_reader_seek_mark(reader, mark);
 	else
-		reader->mark.high = te_log_floor();
+		reader->mark.high = floor;
 	return reader;
 }
 

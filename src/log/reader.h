@@ -35,7 +35,7 @@ typedef struct TeLogRow
 
 typedef struct TeReader TeReader;
 
-/* from the persisted cursor of that name, or the log's beginning if it has none; in a transaction */
+/* from the persisted cursor of that name, or the log's beginning if it has none or "" is the name; in a transaction */
 extern TeReader *te_reader_open(const char *name, MemoryContext context);
 extern void te_reader_close(TeReader *reader);
 

@@ -23,7 +23,9 @@
 #include "access/xact.h"
 #include "catalog/index.h"
 #include "catalog/namespace.h"
+#include "catalog/objectaccess.h"
 #include "catalog/pg_am.h"
+#include "catalog/pg_class.h"
 #include "commands/sequence.h"
 #include "commands/tablecmds.h"
 #include "nodes/execnodes.h"
@@ -68,6 +70,8 @@ static TeRing rings[TE_RING_COUNT] = {
 
 /* set between PRE_COMMIT and the end: nothing may stay open any more */
 static bool closing = false;
+
+static object_access_hook_type previous_object_access_hook = NULL;
 
 /* ---- names ---------------------------------------------------------- */
 
@@ -140,11 +144,11 @@ te_ring_segment_oid(TeRingId id, int segment)
 int64
 te_ring_current(TeRingId id)
 {
-	return te_register_read(ring_get(id)->reg);
+	return te_register_read(ring_get(id)->reg, NULL);
 }
 
 int64
-te_register_read(Oid sequence)
+te_register_read(Oid sequence, XLogRecPtr *lsn)
 {
 	Relation	rel = relation_open(sequence, AccessShareLock);
 	Buffer		buf = ReadBuffer(rel, 0);
@@ -156,6 +160,8 @@ te_register_read(Oid sequence)
 	value = ((Form_pg_sequence_data)
 			 ((char *) PageGetItem(page, PageGetItemId(page, FirstOffsetNumber)) +
 			  ((HeapTupleHeader) PageGetItem(page, PageGetItemId(page, FirstOffsetNumber)))->t_hoff))->last_value;
+	if (lsn != NULL)
+		*lsn = PageGetLSN(page);
 	UnlockReleaseBuffer(buf);
 	relation_close(rel, AccessShareLock);
 	return value;
@@ -264,7 +270,8 @@ ring_close(TeRing *ring)
 	if (ring->rel == NULL)
 		return;
 	/* the locks stay until the transaction has ended, as INSERT's do */
-	index_close(ring->index, NoLock);
+	if (ring->index != NULL)
+		index_close(ring->index, NoLock);
 	table_close(ring->rel, NoLock);
 	ring->rel = NULL;
 	ring->index = NULL;
@@ -304,24 +311,69 @@ ring_xact_callback(XactEvent event, void *arg)
 	}
 }
 
+/* a savepoint that created the extension is rolled back: its tables are about to vanish */
+static void
+ring_subxact_callback(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	ResourceOwner save = CurrentResourceOwner;
+
+	if (event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+	CurrentResourceOwner = TopTransactionResourceOwner;
+	for (int i = 0; i < TE_RING_COUNT; i++)
+	{
+		if (rings[i].rel != NULL && rings[i].rel->rd_createSubid == mine)
+			ring_close(&rings[i]);
+	}
+	CurrentResourceOwner = save;
+}
+
+/* DROP EXTENSION in a transaction that has appended: a table in use cannot be dropped */
+static void
+ring_object_access(ObjectAccessType access, Oid classId, Oid objectId, int subId, void *arg)
+{
+	if (previous_object_access_hook)
+		previous_object_access_hook(access, classId, objectId, subId, arg);
+	if (access != OAT_DROP || classId != RelationRelationId)
+		return;
+	for (int i = 0; i < TE_RING_COUNT; i++)
+	{
+		if (rings[i].rel != NULL &&
+			(RelationGetRelid(rings[i].rel) == objectId ||
+			 (rings[i].index != NULL && RelationGetRelid(rings[i].index) == objectId)))
+		{
+			ResourceOwner save = CurrentResourceOwner;
+
+			CurrentResourceOwner = TopTransactionResourceOwner;
+			ring_close(&rings[i]);
+			CurrentResourceOwner = save;
+		}
+	}
+}
+
 /*
- * Open the current segment for appending.  A switch of segments while we
- * wait for nothing is harmless: a row in the former segment is found there
- * just as well, and the former segment is truncated only under a lock that
- * our RowExclusiveLock keeps away.  But between reading the register and
- * getting the lock it may already have been truncated and be the next in
- * line again; that is harmless for the same reason.
+ * Open the current segment for appending, or go on with it: an error on the
+ * way (a cancelled wait for a lock) may have been caught by a savepoint, and
+ * what is open by then belongs to the transaction.
+ *
+ * A switch of segments meanwhile is harmless: a row in the former segment is
+ * found there just as well, and the former segment is truncated only under a
+ * lock that our RowExclusiveLock keeps away.  But between reading the
+ * register and getting the lock it may already have been truncated and be the
+ * next in line again; that is harmless for the same reason.
  */
 static void
 ring_open(TeRing *ring, TeRingId id)
 {
 	ResourceOwner save = CurrentResourceOwner;
 	MemoryContext context;
-	List	   *indexes;
 
 	CurrentResourceOwner = TopTransactionResourceOwner;
-	ring->segment = (int) (te_ring_current(id) % ring->segments);
-	ring->rel = table_open(ring->heap[ring->segment], RowExclusiveLock);
+	if (ring->rel == NULL)
+	{
+		ring->segment = (int) (te_ring_current(id) % ring->segments);
+		ring->rel = table_open(ring->heap[ring->segment], RowExclusiveLock);
+	}
 
 	/* rows are written as heap tuples: anything else would be corrupted by it */
 	if (ring->rel->rd_rel->relam != HEAP_TABLE_AM_OID)
@@ -330,18 +382,22 @@ ring_open(TeRing *ring, TeRingId id)
 				 errmsg("relation \"%s\" does not use the heap access method",
 						RelationGetRelationName(ring->rel))));
 
-	indexes = RelationGetIndexList(ring->rel);
-	if (list_length(indexes) != 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("relation \"%s\" must have exactly one index",
-						RelationGetRelationName(ring->rel))));
-	ring->index = index_open(linitial_oid(indexes), RowExclusiveLock);
+	if (ring->index == NULL)
+	{
+		List	   *indexes = RelationGetIndexList(ring->rel);
+
+		if (list_length(indexes) != 1)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("relation \"%s\" must have exactly one index",
+							RelationGetRelationName(ring->rel))));
+		ring->index = index_open(linitial_oid(indexes), RowExclusiveLock);
+		list_free(indexes);
+	}
 
 	context = MemoryContextSwitchTo(TopTransactionContext);
 	ring->info = BuildIndexInfo(ring->index);
 	MemoryContextSwitchTo(context);
-	list_free(indexes);
 	CurrentResourceOwner = save;
 }
 
@@ -352,7 +408,7 @@ te_ring_append(TeRingId id, Datum *values, bool *nulls)
 	TupleDesc	desc;
 	HeapTuple	tuple;
 
-	if (ring->rel == NULL)
+	if (unlikely(ring->info == NULL))
 		ring_open(ring, id);
 
 	desc = RelationGetDescr(ring->rel);
@@ -531,4 +587,7 @@ te_ring_init(void)
 {
 	CacheRegisterRelcacheCallback(ring_relcache_callback, (Datum) 0);
 	RegisterXactCallback(ring_xact_callback, NULL);
+	RegisterSubXactCallback(ring_subxact_callback, NULL);
+	previous_object_access_hook = object_access_hook;
+	object_access_hook = ring_object_access;
 }

@@ -14,6 +14,7 @@
 #define TE_LOG_RING_H
 
 #include "access/htup.h"
+#include "access/xlogdefs.h"
 #include "executor/tuptable.h"
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
@@ -66,7 +67,10 @@ extern void te_ring_init(void);
 
 extern int	te_ring_segments(TeRingId ring);
 extern int64 te_ring_current(TeRingId ring);	/* the register */
-extern int64 te_register_read(Oid sequence);	/* any sequence used as a register */
+
+/* any sequence used as a register; lsn: NULL, or where its last change that a crash must not lose was logged */
+extern int64 te_register_read(Oid sequence, XLogRecPtr *lsn);
+
 extern Oid	te_ring_segment_oid(TeRingId ring, int segment);
 extern Oid	te_ring_parent_oid(TeRingId ring);
 
