@@ -68,9 +68,13 @@ te_broker_alive(TeBroker *broker, int64_t now)
 	if (broker->state != TE_BROKER_SUSPECT || broker->stalled)
 	{
 		if (broker->embedded)
-			te_report_status(broker->out, TE_LEVEL_WARNING, "broker",
-							 "demo broker, memory only",
-							 "Set todo_events.brokers to a real cluster.");
+		{
+			char		hint[sizeof(broker->brokers) + 100];
+
+			snprintf(hint, sizeof(hint), "Clients reach it at %s. Set todo_events.brokers to a real cluster.",
+					 broker->brokers);
+			te_report_status(broker->out, TE_LEVEL_WARNING, "broker", "demo broker, memory only", hint);
+		}
 		else
 			te_report_status(broker->out, TE_LEVEL_OK, "broker", "connected", "");
 	}
