@@ -21,6 +21,7 @@ BEGIN ATOMIC
 		('viewer', 'table', 'settings', 'SELECT'),
 		('viewer', 'table', 'lag', 'SELECT'),
 		('viewer', 'table', 'topics', 'SELECT'),
+		('viewer', 'table', 'attachments', 'SELECT'),
 
 		('operator', 'function', 'create_tasks', 'EXECUTE'),
 		('operator', 'function', 'attach', 'EXECUTE'),

@@ -1,0 +1,28 @@
+/*
+ * attach.h
+ *	  Attaching a table, as a C function for create_tasks too.
+ */
+#ifndef TE_TASKS_ATTACH_H
+#define TE_TASKS_ATTACH_H
+
+#include "tasks/checks.h"
+
+typedef struct TeAttachOptions
+{
+	const char *type_prefix;
+	const char *name;			/* NULL = the table's */
+	bool		snapshot;		/* one created event a present row */
+	int64		start_sequence;
+} TeAttachOptions;
+
+/* completed: as attach() takes it, or NULL.  Returns the attachment's number */
+extern int32 te_attach(Oid relid, TeAttachRequest *request, const char *completed,
+					   const TeAttachOptions *options);
+
+/* run a statement through SPI with search_path pinned; how many rows */
+extern uint64 te_attach_execute(const char *format,...) pg_attribute_printf(1, 2);
+
+/* schema and name of a table, quoted */
+extern char *te_attach_quoted(Oid relid);
+
+#endif

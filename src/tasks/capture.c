@@ -1,0 +1,187 @@
+/*-------------------------------------------------------------------------
+ *
+ * capture.c
+ *	  The trigger function todo_events.capture(): which of our triggers fired,
+ *	  and on what.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/tableam.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "commands/trigger.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "runtime/errors.h"
+#include "runtime/settings.h"
+#include "tasks/change.h"
+#include "tasks/move.h"
+#include "tasks/rows.h"
+#include "tasks/sequence.h"
+
+PG_FUNCTION_INFO_V1(te_tasks_capture);
+
+static void
+after_row(const TeAttachment *att, TriggerData *trigdata)
+{
+	Relation	rel = trigdata->tg_relation;
+	TeRowImage	row;
+
+	if (te_move_intercept(att, trigdata))
+		return;
+
+	row = te_row_image(trigdata->tg_trigslot);
+	if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
+		te_change_inserted(att, rel, &row);
+	else if (TRIGGER_FIRED_BY_DELETE(trigdata->tg_event))
+		te_change_deleted(att, rel, &row);
+	else
+	{
+		TeRowImage	new = te_row_image(trigdata->tg_newslot);
+
+		if (te_sequence_is_correction(rel, &row))
+			te_change_inserted(att, rel, &new);
+		else
+			te_change_updated(att, rel, &row, &new);
+	}
+}
+
+/* ---- whole tables -------------------------------------------------------- */
+
+/* every row of one table or partition by the latest state; the caller's lock keeps others away */
+int64
+te_rows_scan(Relation rel, const TeAttachment *att, int64 limit, TeRowCallback callback)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "todo_events rows",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(context);
+	int64		n = 0;
+
+	while (n <= limit && table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		CHECK_FOR_INTERRUPTS();
+		n++;
+		if (callback != NULL)
+		{
+			TeRowImage	row = te_row_image(slot);
+
+			callback(att, rel, &row);
+		}
+		MemoryContextReset(context);
+	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(context);
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	return n;
+}
+
+List *
+te_rows_tables(Oid relid, LOCKMODE lockmode)
+{
+	List	   *result = NIL;
+	ListCell   *cell;
+
+	foreach(cell, find_all_inheritors(relid, lockmode, NULL))
+	{
+		Relation	rel = table_open(lfirst_oid(cell), NoLock);
+
+		if (rel->rd_rel->relkind == RELKIND_RELATION)
+			result = lappend_oid(result, lfirst_oid(cell));
+		table_close(rel, NoLock);
+	}
+	return result;
+}
+
+/*
+ * TRUNCATE holds an exclusive lock by now and has removed nothing yet.  A
+ * partition may have a trigger of its own, for a TRUNCATE of it alone; then
+ * it speaks for itself.
+ */
+static void
+before_truncate(TriggerData *trigdata)
+{
+	int			limit = te_setting_int(TE_SET_TRUNCATE_LIMIT);
+	Oid			self = RelationGetRelid(trigdata->tg_relation);
+	List	   *tables = te_rows_tables(self, NoLock);
+	int64		n = 0;
+	ListCell   *cell;
+
+	/* first count, so that too large a table is refused before anything is written */
+	for (int pass = 0; pass < 2; pass++)
+	{
+		foreach(cell, tables)
+		{
+			Relation	rel = table_open(lfirst_oid(cell), NoLock);
+
+			if (RelationGetRelid(rel) == self ||
+				te_attachment_trigger(rel, TE_TRIGGER_TRUNCATE) == NULL)
+			{
+				if (pass == 0)
+					n += te_rows_scan(rel, NULL, limit - n, NULL);
+				else
+					(void) te_rows_scan(rel, te_attachment_get(rel), PG_INT64_MAX, te_change_deleted);
+			}
+			table_close(rel, NoLock);
+			if (n > limit)
+				ereport(ERROR,
+						(errcode(ERRCODE_TE_TOO_MANY_ROWS),
+						 errmsg("cannot truncate attached table \"%s\" with more than %d rows",
+								RelationGetRelationName(trigdata->tg_relation), limit),
+						 errdetail("TRUNCATE of an attached table makes one \"deleted\" event a row, up to todo_events.truncate_limit."),
+						 errhint("Use DELETE, raise todo_events.truncate_limit, or call todo_events.detach() first if nobody is to be told.")));
+		}
+	}
+}
+
+/* ---- the trigger function -------------------------------------------------- */
+
+static void
+expect_name(const TriggerData *trigdata, const char *name)
+{
+	if (strcmp(trigdata->tg_trigger->tgname, name) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_TE_NOT_ATTACHABLE),
+				 errmsg("trigger \"%s\" of table \"%s\" must not call todo_events.capture()",
+						trigdata->tg_trigger->tgname, RelationGetRelationName(trigdata->tg_relation)),
+				 errhint("Drop the trigger, and call todo_events.attach() for the table.")));
+}
+
+Datum
+te_tasks_capture(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigdata = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("todo_events.capture() must be called as a trigger"),
+				 errhint("Call todo_events.attach() for the table.")));
+
+	if (TRIGGER_FIRED_FOR_ROW(trigdata->tg_event))
+	{
+		if (TRIGGER_FIRED_AFTER(trigdata->tg_event))
+		{
+			expect_name(trigdata, TE_TRIGGER_CAPTURE);
+			after_row(te_attachment_get(trigdata->tg_relation), trigdata);
+			return PointerGetDatum(NULL);
+		}
+		expect_name(trigdata, TE_TRIGGER_SEQUENCE);
+		return PointerGetDatum(te_sequence_before(te_attachment_get(trigdata->tg_relation), trigdata));
+	}
+
+	expect_name(trigdata, TE_TRIGGER_TRUNCATE);
+	before_truncate(trigdata);
+	return PointerGetDatum(NULL);
+}

@@ -1,0 +1,182 @@
+/*-------------------------------------------------------------------------
+ *
+ * counter.c
+ *	  The numbers of tasks, in a ring (log/ring.h): appended, never updated.
+ *
+ * The latest number of a key is the highest one of its rows.  The ring's
+ * index is on "place": 32 bits of the key's hash, then the number upside
+ * down, so that a scan upwards meets the highest number first and a task with
+ * a thousand events costs no more than one with two.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "access/xact.h"
+#include "common/hashfn.h"
+#include "storage/procarray.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "log/ring.h"
+#include "runtime/settings.h"
+#include "tasks/counter.h"
+
+#define LOW_BITS	UINT64CONST(0xffffffff)
+
+static uint64
+place_hash(int32 attachment, const TeName *key)
+{
+	uint32		hash = key->kind == TE_NAME_UUID ?
+		hash_bytes(key->uuid.data, UUID_LEN) :
+		hash_bytes((const unsigned char *) key->text, key->len);
+
+	return (uint64) hash_combine(hash, murmurhash32((uint32) attachment)) << 32;
+}
+
+static uint64
+place_low(int64 sequence)
+{
+	return LOW_BITS - Min((uint64) sequence, LOW_BITS);
+}
+
+bool
+te_counter_same_key(const TeName *a, const TeName *b)
+{
+	if (a->kind != b->kind)
+		return false;
+	if (a->kind == TE_NAME_UUID)
+		return memcmp(a->uuid.data, b->uuid.data, UUID_LEN) == 0;
+	return a->len == b->len && memcmp(a->text, b->text, a->len) == 0;
+}
+
+/* is there anything to look up?  Asked once a statement and phase of it */
+static bool
+ring_is_empty(bool settled)
+{
+	static struct
+	{
+		TransactionId xid;
+		CommandId	cid;
+		bool		empty;
+	}			memo[2];
+	TransactionId xid = GetTopTransactionIdIfAny();
+	CommandId	cid = GetCurrentCommandId(false);
+
+	if (!TransactionIdIsValid(xid))
+		return te_ring_is_empty(TE_RING_COUNTER);
+	if (memo[settled].xid != xid || memo[settled].cid != cid)
+	{
+		memo[settled].xid = xid;
+		memo[settled].cid = cid;
+		memo[settled].empty = te_ring_is_empty(TE_RING_COUNTER);
+	}
+	return memo[settled].empty;
+}
+
+static bool
+is_key(TupleTableSlot *slot, int32 attachment, const TeName *key)
+{
+	bool		isnull;
+	TeName		other;
+	Datum		value;
+
+	if (DatumGetInt32(slot_getattr(slot, TE_COUNTER_ATTACHMENT, &isnull)) != attachment)
+		return false;
+	value = slot_getattr(slot, key->kind == TE_NAME_UUID ? TE_COUNTER_KEY_UUID : TE_COUNTER_KEY_TEXT,
+						 &isnull);
+	if (isnull)
+		return false;
+	other.kind = key->kind;
+	if (key->kind == TE_NAME_UUID)
+		other.uuid = *DatumGetUUIDP(value);
+	else
+	{
+		struct varlena *text = PG_DETOAST_DATUM_PACKED(value);
+
+		other.text = VARDATA_ANY(text);
+		other.len = (int) VARSIZE_ANY_EXHDR(text);
+	}
+	return te_counter_same_key(&other, key);
+}
+
+/* committed by now, or our own */
+static bool
+counts(TransactionId xmin)
+{
+	if (!TransactionIdIsNormal(xmin))
+		return xmin == FrozenTransactionId;
+	return TransactionIdIsCurrentTransactionId(xmin) ||
+		(!TransactionIdIsInProgress(xmin) && TransactionIdDidCommit(xmin));
+}
+
+int64
+te_counter_last(int32 attachment, const TeName *key, bool settled)
+{
+	uint64		hash;
+	TeRingScan *scan;
+	TupleTableSlot *slot;
+	int64		best = 0;
+	bool		deleted = false;
+	TimestampTz at = 0;
+
+	if (ring_is_empty(settled))
+		return 0;
+
+	hash = place_hash(attachment, key);
+	scan = te_ring_scan_begin(TE_RING_COUNTER, (int64) hash, (int64) (hash | LOW_BITS));
+	while ((slot = te_ring_scan_next(scan)) != NULL)
+	{
+		bool		isnull;
+		uint64		low = (uint64) DatumGetInt64(slot_getattr(slot, TE_COUNTER_PLACE, &isnull)) & LOW_BITS;
+		int64		sequence;
+
+		if (best > 0 && low > place_low(best))
+			break;
+		if (!is_key(slot, attachment, key) || !counts(te_ring_slot_xmin(slot)))
+			continue;
+		sequence = DatumGetInt64(slot_getattr(slot, TE_COUNTER_SEQUENCE, &isnull));
+		if (sequence <= best)
+			continue;
+		best = sequence;
+		deleted = DatumGetBool(slot_getattr(slot, TE_COUNTER_DELETED, &isnull));
+		at = DatumGetTimestampTz(slot_getattr(slot, TE_COUNTER_AT, &isnull));
+	}
+	te_ring_scan_end(scan);
+
+	/*
+	 * A tombstone is remembered for the log's retention.  Measured from the
+	 * transaction's start, so that a statement's two looks agree.
+	 */
+	if (deleted &&
+		at < GetCurrentTransactionStartTimestamp() - (int64) te_setting_int(TE_SET_LOG_RETENTION) * 1000)
+		return 0;
+	return best;
+}
+
+void
+te_counter_append(int32 attachment, const TeName *key, int64 sequence, bool deleted)
+{
+	te_counter_append_at(attachment, key, sequence, deleted, GetCurrentStatementStartTimestamp());
+}
+
+void
+te_counter_append_at(int32 attachment, const TeName *key, int64 sequence, bool deleted, TimestampTz at)
+{
+	Datum		values[TE_COUNTER_COLUMNS];
+	bool		nulls[TE_COUNTER_COLUMNS] = {0};
+
+	values[TE_COUNTER_PLACE - 1] = Int64GetDatum((int64) (place_hash(attachment, key) | place_low(sequence)));
+	values[TE_COUNTER_SEQUENCE - 1] = Int64GetDatum(sequence);
+	values[TE_COUNTER_AT - 1] = TimestampTzGetDatum(at);
+	values[TE_COUNTER_ATTACHMENT - 1] = Int32GetDatum(attachment);
+	values[TE_COUNTER_DELETED - 1] = BoolGetDatum(deleted);
+	nulls[TE_COUNTER_KEY_UUID - 1] = key->kind != TE_NAME_UUID;
+	nulls[TE_COUNTER_KEY_TEXT - 1] = key->kind != TE_NAME_TEXT;
+	if (key->kind == TE_NAME_UUID)
+		values[TE_COUNTER_KEY_UUID - 1] = UUIDPGetDatum(&key->uuid);
+	else
+		values[TE_COUNTER_KEY_TEXT - 1] = PointerGetDatum(cstring_to_text_with_len(key->text, key->len));
+	te_ring_append(TE_RING_COUNTER, values, nulls);
+}

@@ -1,0 +1,23 @@
+/*
+ * tasks.c
+ *	  The room's start.
+ */
+#include "postgres.h"
+
+#include "log/maintain.h"
+#include "tasks/attachment.h"
+#include "tasks/change.h"
+#include "tasks/config.h"
+#include "tasks/counter.h"
+#include "tasks/move.h"
+#include "tasks/tasks.h"
+
+void
+te_tasks_init(void)
+{
+	te_attachment_init();
+	te_config_init();
+	te_change_init();
+	te_move_init();
+	te_maintain_register(te_counter_maintain);
+}
