@@ -219,6 +219,22 @@ raw_partitions(rd_kafka_t *rk, const char *topic, double timeout)
 	return partitions;
 }
 
+void
+raw_offsets(rd_kafka_t *rk, const char *topic, int partition, double timeout,
+			int64_t *low, int64_t *high)
+{
+	int64_t		deadline = raw_now() + (int64_t) (timeout * 1e6);
+	rd_kafka_resp_err_t err;
+
+	while ((err = rd_kafka_query_watermark_offsets(rk, topic, partition, low, high, 1000)) !=
+		   RD_KAFKA_RESP_ERR_NO_ERROR)
+	{
+		if (raw_now() >= deadline)
+			raw_die("%s [%d]: %s", topic, partition, rd_kafka_err2str(err));
+		raw_sleep_until(raw_now() + 20000);
+	}
+}
+
 static int64_t
 clock_us(clockid_t id)
 {

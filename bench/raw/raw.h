@@ -54,6 +54,14 @@ extern rd_kafka_t *raw_client(rd_kafka_type_t type, rd_kafka_conf_t *conf);
  */
 extern int	raw_partitions(rd_kafka_t *rk, const char *topic, double timeout);
 
+/*
+ * The first and the next offset of a partition. Waits up to `timeout` seconds for
+ * a broker that serves it: one that has just created a topic, or started, says
+ * for a moment that it does not. Dies, with the reason, if none does.
+ */
+extern void raw_offsets(rd_kafka_t *rk, const char *topic, int partition, double timeout,
+						int64_t *low, int64_t *high);
+
 /* Microseconds: of the monotonic clock, since the epoch, and of CPU used so far. */
 extern int64_t raw_now(void);
 extern int64_t raw_epoch(void);

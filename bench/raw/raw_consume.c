@@ -168,15 +168,12 @@ start_topic(rd_kafka_t *rk, rd_kafka_topic_t *rkt, bool from_end, double timeout
 	{
 		int64_t		low;
 		int64_t		high;
-		rd_kafka_resp_err_t err;
 
 		/*
 		 * A number, not "end": the broker looks "end" up when the first fetch
 		 * reaches it, which would be after we have said that we are ready.
 		 */
-		err = rd_kafka_query_watermark_offsets(rk, topic, i, &low, &high, (int) (timeout * 1000));
-		if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
-			raw_die("%s [%d]: %s", topic, i, rd_kafka_err2str(err));
+		raw_offsets(rk, topic, i, timeout, &low, &high);
 		if (rd_kafka_consume_start_queue(rkt, i, from_end ? high : low, queue) != 0)
 			raw_die("%s [%d]: %s", topic, i, rd_kafka_err2str(rd_kafka_last_error()));
 	}

@@ -89,11 +89,8 @@ start_consumer(const char *topic, int partitions)
 	{
 		int64_t		low;
 		int64_t		high;
-		rd_kafka_resp_err_t err;
 
-		err = rd_kafka_query_watermark_offsets(consumer, topic, i, &low, &high, 10000);
-		if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
-			raw_die("%s [%d]: %s", topic, i, rd_kafka_err2str(err));
+		raw_offsets(consumer, topic, i, 10, &low, &high);
 		if (rd_kafka_consume_start_queue(rkt, i, high, queue) != 0)
 			raw_die("%s [%d]: %s", topic, i, rd_kafka_err2str(rd_kafka_last_error()));
 	}

@@ -72,7 +72,16 @@ create(const char *name, int partitions, const char *config)
 	check_topics(results, count);
 	rd_kafka_event_destroy(event);
 	rd_kafka_NewTopic_destroy(topic);
+
+	/* Returns when it can be used, not when it has been promised. */
 	raw_partitions(rk, name, TIMEOUT_MS / 1000.0);
+	for (int i = 0; i < partitions; i++)
+	{
+		int64_t		low;
+		int64_t		high;
+
+		raw_offsets(rk, name, i, TIMEOUT_MS / 1000.0, &low, &high);
+	}
 }
 
 static void
@@ -113,10 +122,8 @@ offsets(const char *name)
 	{
 		int64_t		low;
 		int64_t		high;
-		rd_kafka_resp_err_t err = rd_kafka_query_watermark_offsets(rk, name, i, &low, &high, TIMEOUT_MS);
 
-		if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
-			raw_die("topic %s: %s", name, rd_kafka_err2str(err));
+		raw_offsets(rk, name, i, TIMEOUT_MS / 1000.0, &low, &high);
 		printf("%d\t%lld\t%lld\n", i, (long long) low, (long long) high);
 	}
 }
