@@ -113,44 +113,58 @@ delivery_event(TeKafka *kafka, rd_kafka_event_t *event)
 }
 
 static void
-error_event(TeKafka *kafka, rd_kafka_t *rk, rd_kafka_event_t *event)
+trouble(TeKafka *kafka, int code, const char *text)
 {
 	TeTroubleFacts facts = {
-		.code = rd_kafka_event_error(event),
-		.text = rd_kafka_event_error_string(event),
+		.code = code,
+		.text = text,
 		.config = kafka->config,
 		.library_version = rd_kafka_version(),
 	};
 	TeTrouble	trouble;
-	char		reason[512];
 
-	if (facts.code == RD_KAFKA_RESP_ERR__FATAL ||
-		rd_kafka_fatal_error(rk, reason, sizeof(reason)) != RD_KAFKA_RESP_ERR_NO_ERROR)
-	{
-		if (rd_kafka_fatal_error(rk, reason, sizeof(reason)) == RD_KAFKA_RESP_ERR_NO_ERROR)
-			snprintf(reason, sizeof(reason), "%s", facts.text);
-		kafka->events->fatal(kafka->arg, reason);
-		return;
-	}
 	/* a verdict on a certificate belongs to the TLS error that follows it */
-	if (facts.code == RD_KAFKA_RESP_ERR__SSL)
-		facts.x509_error = atomic_exchange(&kafka->x509_error, 0);
+	if (strstr(text, "certificate verify failed"))
+		facts.x509_error = atomic_load(&kafka->x509_error);
 	te_kafka_explain(&facts, &trouble);
 	kafka->events->trouble(kafka->arg, &trouble);
 }
 
 static void
+error_event(TeKafka *kafka, rd_kafka_t *rk, rd_kafka_event_t *event)
+{
+	char		reason[512];
+
+	if (rd_kafka_fatal_error(rk, reason, sizeof(reason)) != RD_KAFKA_RESP_ERR_NO_ERROR)
+		kafka->events->fatal(kafka->arg, reason);
+	trouble(kafka, rd_kafka_event_error(event), rd_kafka_event_error_string(event));
+}
+
+static void
 log_event(TeKafka *kafka, rd_kafka_event_t *event)
 {
+	static const char *const told[] = {"FAIL", "ERROR", "FATAL", "GETPID", "SSLCERTVRFY"};
 	const char *facility;
 	const char *text;
+	const char *end;
 	int			level;
 
 	if (rd_kafka_event_log(event, &facility, &text, &level) != 0)
 		return;
-	/* what ERROR events and statuses say better, and once */
-	if (level > LOG_WARNING || strcmp(facility, "FAIL") == 0 || strcmp(facility, "ERROR") == 0 ||
-		strcmp(facility, "FATAL") == 0)
+	/* "[thrd:main]: " says nothing to a reader */
+	if (strncmp(text, "[thrd:", 6) == 0 && (end = strstr(text, "]: ")) != NULL)
+		text = end + 3;
+	/*
+	 * A connection closed by the broker is no ERROR event, and yet, while we
+	 * connect, the only sign of a listener that expects TLS or a login.
+	 */
+	if (strcmp(facility, "FAIL") == 0 && level > LOG_ERR && level < LOG_DEBUG)
+		trouble(kafka, RD_KAFKA_RESP_ERR__TRANSPORT, text);
+	/* the rest of what ERROR events say, and the status repeats in better words */
+	for (size_t i = 0; i < sizeof(told) / sizeof(told[0]); i++)
+		if (strcmp(facility, told[i]) == 0)
+			return;
+	if (level > LOG_WARNING)
 		return;
 	kafka->events->log(kafka->arg, level <= LOG_ERR ? TE_LEVEL_ERROR : TE_LEVEL_WARNING, text);
 }

@@ -31,7 +31,8 @@ static const TeKafkaOption defaults[] = {
 	{"socket.connection.setup.timeout.ms", "10000"},
 	/* how long a deleted topic is waited for before we look and create it again */
 	{"topic.metadata.propagation.max.ms", "2000"},
-	{"log.connection.close", "false"},
+	/* not for the log: it may be the only sign of a listener that expects TLS */
+	{"log.connection.close", "true"},
 };
 
 /* Ours, after them: promises rest on these.  te_config_option_owner names them, too. */

@@ -10,6 +10,7 @@
  */
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "kafka_private.h"
@@ -43,24 +44,28 @@ format(char *out, size_t size, const char *fmt, ...)
 
 /*
  * "sasl_ssl://host:9093/bootstrap: Text (after 3ms in state CONNECT, 2
- * identical error(s) suppressed)" into "host:9093" and "Text".  The suffix
- * changes with every try, and would make each look like a new cause.
+ * identical error(s) suppressed)" into "host:9093" and "Text"; the scheme is
+ * missing without TLS, and the address may be there twice.  The suffix changes
+ * with every try, and would make each look like a new cause.
  */
 static void
 split(const char *text, char *address, size_t address_size, char *reason, size_t reason_size)
 {
-	const char *scheme = strstr(text, "://");
-	const char *start;
-	const char *colon = scheme ? strstr(scheme + 3, ": ") : NULL;
 	char	   *p;
 
 	address[0] = '\0';
-	if (colon)
+	for (;;)
 	{
-		start = scheme + 3;
-		snprintf(address, address_size, "%.*s", (int) strcspn(start, "/ "), start);
-		if ((p = strstr(address, ": ")) != NULL)
-			*p = '\0';
+		const char *colon = strstr(text, ": ");
+		const char *slash = colon ? memrchr(text, '/', (size_t) (colon - text)) : NULL;
+		const char *scheme = strstr(text, "://");
+
+		/* an address is one word with a node's name or number behind a slash */
+		if (slash == NULL || memchr(text, ' ', (size_t) (colon - text)))
+			break;
+		if (scheme && scheme < slash)
+			text = scheme + 3;
+		snprintf(address, address_size, "%.*s", (int) (slash - text), text);
 		text = colon + 2;
 	}
 	snprintf(reason, reason_size, "%s", text);
@@ -113,7 +118,7 @@ explain_tls(const TeTroubleFacts *facts, const char *address, const char *reason
 		default:
 			break;
 	}
-	if (has(reason, "PLAINTEXT") || has(reason, "wrong version number") ||
+	if (has(reason, "PLAINTEXT") || has(reason, "closed by peer") || has(reason, "wrong version number") ||
 		has(reason, "packet length too long") || has(reason, "unexpected eof") ||
 		has(reason, "record layer failure"))
 	{
@@ -169,12 +174,31 @@ explain_login(const TeTroubleFacts *facts, const char *address, const char *reas
 		HINT("Check todo_events.sasl_username and the password (todo_events.sasl_password_file).");
 }
 
+/*
+ * Kafka says no to the wrong protocol by hanging up: on the first request, or,
+ * where a login is required, on the one after that.
+ */
+static bool
+closed_at_once(const char *text)
+{
+	const char *after = strstr(text, "(after ");
+
+	return has(text, "in state APIVERSION_QUERY") || has(text, "in state AUTH") ||
+		(has(text, "in state UP") && after && atoi(after + 7) < 1000);
+}
+
 static void
 explain_transport(const TeTroubleFacts *facts, const char *address, const char *reason,
 				  TeTrouble *trouble)
 {
-	if (has(reason, "security.protocol") || has(reason, "connecting to a SSL listener") ||
-		has(reason, "SASL"))
+	if (has(reason, "SSL handshake") || has(reason, "SSL routines") ||
+		(has(reason, "closed by peer") && has(facts->text, "in state SSL_HANDSHAKE")))
+	{
+		explain_tls(facts, address, reason, trouble);
+		return;
+	}
+	if (has(reason, "security.protocol") || has(reason, "require SASL") ||
+		(has(reason, "closed by peer") && closed_at_once(facts->text)))
 	{
 		MESSAGE("Kafka at %s closed the connection at once", address);
 		if (facts->config->use_tls)

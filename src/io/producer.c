@@ -55,6 +55,7 @@ typedef struct TeProducer
 	int64_t		stats_due;
 
 	int			log_lines;
+	char		last_log[512];
 	int64_t		log_period_end;
 } TeProducer;
 
@@ -209,8 +210,10 @@ on_log(void *arg, TeWireLevel level, const char *text)
 		producer->log_period_end = now + LOG_PERIOD;
 		producer->log_lines = 0;
 	}
-	if (++producer->log_lines > LOG_LINES)
+	/* the library repeats itself at every try */
+	if (strcmp(text, producer->last_log) == 0 || ++producer->log_lines > LOG_LINES)
 		return;
+	snprintf(producer->last_log, sizeof(producer->last_log), "%s", text);
 	te_report_log(&producer->out, level, "librdkafka: %s", text);
 }
 
