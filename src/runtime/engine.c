@@ -38,6 +38,7 @@
 #include "storage/ipc.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/timestamp.h"
 
 #define BACKOFF_BASE_MS		250
@@ -189,6 +190,7 @@ te_engine_check(void)
 	char		dbname[NAMEDATALEN];
 
 	te_worker_begin("looking for the extension");
+	AcceptInvalidationMessages();
 	extension = get_extension_oid("todo_events", true);
 	name = get_database_name(MyDatabaseId);
 	permitted = name && te_launcher_permits(name);

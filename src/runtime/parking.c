@@ -133,6 +133,12 @@ restart(Oid dboid)
 	LWLockRelease(te_shmem_lock());
 }
 
+bool
+te_parking_concerned(void)
+{
+	return OidIsValid(parked) || OidIsValid(restart_at_end) || OidIsValid(probe_at_end);
+}
+
 void
 te_parking_at_end(bool committed)
 {

@@ -6,6 +6,9 @@
 #define TE_RUNTIME_PARKING_H
 
 extern void te_parking_init(void);	/* _PG_init: utility hook */
-extern void te_parking_at_end(bool committed);	/* from the transaction callback */
+
+/* has this transaction's end to do something here?  And the doing, after its locks are released */
+extern bool te_parking_concerned(void);
+extern void te_parking_at_end(bool committed);
 
 #endif

@@ -4,9 +4,9 @@
  *	  What happens at commit: the engine's latch is set, and what else this
  *	  transaction asked for.
  *
- * One callback, registered once at load.  After the commit nothing may fail
- * any more, so it only raises counters, sets latches and, where a slot's
- * state changes, takes the lock of the slots.
+ * Callbacks registered once, at load.  After the commit nothing may fail any
+ * more, so they only raise counters, set latches and, where a slot's state
+ * changes, take the lock of the slots.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,10 +22,16 @@
 #include "runtime/parking.h"
 #include "runtime/shmem.h"
 #include "runtime/wake.h"
+#include "utils/resowner.h"
 
 static bool append_noted = false;
 static bool reload_noted = false;
 static bool register_noted = false;
+
+/* what is left to do when this transaction's resources are released */
+static bool ending = false;
+static bool reload_at_end = false;
+static bool register_at_end = false;
 
 static object_access_hook_type previous_object_access_hook = NULL;
 
@@ -107,16 +113,14 @@ at_xact_event(XactEvent event, void *arg)
 	switch (event)
 	{
 		case XACT_EVENT_COMMIT:
-			if (register_noted)
-				te_shmem_request(MyDatabaseId, true);
-			if (reload_noted)
-				te_wake_reload();
-			else if (append_noted)
+			if (append_noted)
 				te_wake_engine(NULL);
-			te_parking_at_end(true);
+			ending = reload_noted || register_noted || te_parking_concerned();
+			reload_at_end = reload_noted;
+			register_at_end = register_noted;
 			break;
 		case XACT_EVENT_ABORT:
-			te_parking_at_end(false);
+			ending = te_parking_concerned();
 			break;
 		case XACT_EVENT_PREPARE:
 			/* COMMIT PREPARED wakes, see te_parking_init's utility hook */
@@ -125,6 +129,25 @@ at_xact_event(XactEvent event, void *arg)
 			return;
 	}
 	append_noted = reload_noted = register_noted = false;
+}
+
+/*
+ * The rest waits until the transaction's invalidation messages are out and
+ * its locks are gone: who is woken earlier may still believe his caches.
+ */
+static void
+at_release(ResourceReleasePhase phase, bool committed, bool top_level, void *arg)
+{
+	(void) arg;
+	if (likely(!ending) || phase != RESOURCE_RELEASE_AFTER_LOCKS || !top_level)
+		return;
+	ending = false;
+	if (committed && register_at_end)
+		te_shmem_request(MyDatabaseId, true);
+	if (committed && reload_at_end)
+		te_wake_reload();
+	te_parking_at_end(committed);
+	reload_at_end = register_at_end = false;
 }
 
 /* the engine of a database that loses the extension has to notice */
@@ -141,6 +164,7 @@ void
 te_wake_init(void)
 {
 	RegisterXactCallback(at_xact_event, NULL);
+	RegisterResourceReleaseCallback(at_release, NULL);
 	previous_object_access_hook = object_access_hook;
 	object_access_hook = object_access;
 }
