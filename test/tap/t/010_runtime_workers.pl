@@ -123,7 +123,7 @@ wait_sql('and the engine is still the one', $running);
 
 # a failing role does not take the engine along
 $engine = engine_pid();
-$node->safe_psql('postgres', "ALTER SYSTEM SET todo_events.inject = 'role_step=error\@2'");
+$node->safe_psql('postgres', "ALTER SYSTEM SET todo_events.inject = 'role_step=error\@1'");
 $node->reload;
 wait_sql('an error in a role is recorded', "SELECT errors > 0 FROM todo_events.workers WHERE role = 'publisher'");
 wait_sql('and the role runs again', "SELECT state = 'running' AND last_error ~ 'injected' FROM todo_events.workers WHERE role = 'publisher'");
