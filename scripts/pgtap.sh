@@ -17,7 +17,7 @@ cd "$top"
 
 run_tests()
 {
-	prove --merge --timer -Itest/tap/lib --harness TodoEvents::Harness \
+	PERL5LIB=$top/test/tap/lib prove --merge --timer --harness TodoEvents::Harness \
 		--source pgTAP --ext .sql --pgtap-option suffix=.sql \
 		--pgtap-option psql="$bindir/psql" --pgtap-option set=ON_ERROR_STOP=1 test/pgtap
 }

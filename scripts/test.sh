@@ -100,12 +100,12 @@ run_suite()
 	local name=$1 minutes=$2 kind=$3 log=$logs/$1.log begin=$SECONDS status=0 p=0 f=0 s=0 left
 
 	shift 3
-	printf '%-10s ...\r' "$name"
+	begun "$name"
 	: >"$work/counts"
 	chmod 666 "$work/counts"
 	# in the background, so that a signal is heeded at once
 	(cd "$work" && as_user env "TE_RUN_ID=$run_id" "TE_COUNTS=$work/counts" "HOME=$work/home" \
-		"TMPDIR=$work/tmp" timeout -k 20 "${minutes}m" "$@") >"$log" 2>&1 </dev/null &
+		"TMPDIR=$work/tmp" "PERL5LIB=$work/test/tap/lib:$perl_dir" "PG_REGRESS=$pg_regress" timeout -k 20 "${minutes}m" "$@") >"$log" 2>&1 </dev/null &
 	wait $! || status=$?
 
 	left=$(processes_of "$run_id")
@@ -162,13 +162,17 @@ keep_artefacts()
 	fi
 }
 
-# A step that everything needs: if it fails, so does the run.
+# On a terminal, what is being done; the result is written over it.
+begun() { [ ! -t 1 ] || printf '%-10s ...\r' "$1"; }
+
+# A step that everything needs: if it fails, so does the run. Steps are joined
+# by && inside, since set -e does not hold in a condition.
 need()
 {
 	local name=$1 log=$logs/$1.log begin=$SECONDS
 
 	shift
-	printf '%-10s ...\r' "$name"
+	begun "$name"
 	if ! "$@" >"$log" 2>&1 </dev/null; then
 		printf '%-10s FAILED  (%d s)\n' "$name" $((SECONDS - begin))
 		tail -n 40 "$log" | sed 's/^/    | /'
@@ -185,15 +189,15 @@ copy_tree()
 {
 	# what was built in the checkout may have been built otherwise
 	tar -C "$top" --exclude=./build --exclude=./.git --exclude='*.o' --exclude='*.bc' \
-		--exclude='*.so' --exclude='*.a' -cf - . | tar -C "$work" -xf - --no-same-owner
-	mkdir -p "$work/build" "$work/home" "$work/tmp" "$work/run"
-	cp -a "$top/build/deps" "$work/build/deps"
+		--exclude='*.so' --exclude='*.a' -cf - . | tar -C "$work" -xf - --no-same-owner &&
+		mkdir -p "$work/build" "$work/home" "$work/tmp" "$work/run" &&
+		cp -a "$top/build/deps" "$work/build/deps"
 }
 
 build()
 {
-	make -C "$work" -j2 "TE_CFLAGS=$flags"
-	make -C "$work/bench/raw" -j2
+	make -C "$work" -j2 "TE_CFLAGS=$flags" &&
+		make -C "$work/bench/raw" -j2
 }
 
 install_it() { install_extension "$work" "TE_CFLAGS=$flags"; }
@@ -213,7 +217,7 @@ give_to_user()
 # ---- the suites ------------------------------------------------------------------
 
 # prove with the counting harness
-prove=(prove --merge --timer -Itest/tap/lib --harness TodoEvents::Harness)
+prove=(prove --merge --timer --harness TodoEvents::Harness)
 
 start_kafka()
 {
@@ -290,6 +294,9 @@ rm -rf "${logs:?}"/*
 need deps "$top/scripts/deps.sh" test
 choose_user
 choose_postgres
+pgxs_source=$(dirname "$(dirname "$("$PG_CONFIG" --pgxs)")")
+perl_dir=$pgxs_source/test/perl
+pg_regress=$pgxs_source/test/regress/pg_regress
 make_work
 need copy copy_tree
 need build build

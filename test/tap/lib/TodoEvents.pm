@@ -19,6 +19,7 @@ use strict;
 use warnings;
 use Exporter 'import';
 use File::Basename;
+use File::Path qw(rmtree);
 use File::Spec;
 use JSON::PP ();
 use Test::More;
@@ -42,6 +43,9 @@ BEGIN
 		mkdir "$top/build";
 		$ENV{TESTDIR} = "$top/build";
 	}
+	# what a failed run of this very test has left
+	my $test = basename($0, '.pl');
+	rmtree($_) for glob(($ENV{TESTDATADIR} // "$ENV{TESTDIR}/tmp_check") . "/t_${test}_*");
 	unshift @INC, "$source/test/perl";
 }
 
@@ -187,7 +191,7 @@ my $names = 0;
 sub unique_name
 {
 	my ($name) = @_;
-	return sprintf('%s-%s-%d', $name, substr($ENV{TE_RUN_ID} // time, -6), $$) . '-' . ++$names;
+	return sprintf('%s-%s-%d', $name, substr($ENV{TE_RUN_ID} // int(time), -6), $$) . '-' . ++$names;
 }
 
 # todo_node(NAME, [option => value ...]): a running cluster that preloads
