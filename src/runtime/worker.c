@@ -57,6 +57,7 @@ typedef enum RoleCall
 typedef struct RoleState
 {
 	const TeRole *role;
+	char		point[48];		/* injection point before each step: step_<role> */
 	bool		wanted;
 	bool		running;
 	bool		fresh;			/* started, and has not yet finished a step */
@@ -95,6 +96,7 @@ te_worker_register_role(const TeRole *role)
 {
 	if (nroles == TE_MAX_ROLES)
 		elog(ERROR, "too many todo_events roles");
+	snprintf(roles[nroles].point, sizeof(roles[nroles].point), "step_%s", role->name);
 	roles[nroles++].role = role;
 }
 
@@ -385,7 +387,7 @@ call_role(int i, RoleCall call, bool woken, Watch *watch, uint32 events, int64 *
 					role->start();
 				break;
 			case CALL_STEP:
-				te_worker_injection_point("role_step");
+				te_worker_injection_point(roles[i].point);
 				*answer = role->step(woken);
 				break;
 			case CALL_STOP:

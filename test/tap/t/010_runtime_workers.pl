@@ -2,6 +2,8 @@
 use strict;
 use warnings;
 use FindBin;
+use lib "$FindBin::RealBin/../lib";
+use TodoEvents;
 use File::Copy;
 use Time::HiRes qw(time);
 use PostgreSQL::Test::Cluster;
@@ -60,7 +62,7 @@ is($node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE dat
 # ---- the I/O process ----
 
 $node->safe_psql('postgres', "SELECT todo_events.configure('brokers', 'localhost:1')");
-wait_sql('publisher has its I/O process', "SELECT EXISTS (SELECT FROM todo_events.workers WHERE role = 'publisher' AND io_pid IS NOT NULL)");
+wait_sql('publisher has its I/O process', "SELECT EXISTS (SELECT FROM todo_events.health() WHERE component = 'toy' AND message = 'good')");
 my $engine = engine_pid();
 my $io = io_pid();
 $from = time;
@@ -86,7 +88,7 @@ for my $mode (qw(long unknown short garbage exit version build))
 	wait_sql('publisher has put its I/O process down', "SELECT io_pid IS NULL FROM todo_events.workers WHERE role = 'publisher'");
 	toy_mode('good');
 	$node->safe_psql('postgres', "SELECT todo_events.configure('brokers', 'localhost:1')");
-	wait_sql('publisher has its I/O process again', "SELECT io_pid IS NOT NULL FROM todo_events.workers WHERE role = 'publisher'");
+	wait_sql('publisher has its I/O process again', "SELECT EXISTS (SELECT FROM todo_events.health() WHERE component = 'toy' AND message = 'good')");
 }
 is(engine_pid(), $engine, 'the engine outlives every misbehaviour');
 my $zombies = 0;
@@ -123,7 +125,7 @@ wait_sql('and the engine is still the one', $running);
 
 # a failing role does not take the engine along
 $engine = engine_pid();
-$node->safe_psql('postgres', "ALTER SYSTEM SET todo_events.inject = 'role_step=error\@1'");
+$node->safe_psql('postgres', "ALTER SYSTEM SET todo_events.inject = 'step_publisher=error\@1'");
 $node->reload;
 wait_sql('an error in a role is recorded', "SELECT errors > 0 FROM todo_events.workers WHERE role = 'publisher'");
 wait_sql('and the role runs again', "SELECT state = 'running' AND last_error ~ 'injected' FROM todo_events.workers WHERE role = 'publisher'");
