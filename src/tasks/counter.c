@@ -21,6 +21,7 @@
 
 #include "log/ring.h"
 #include "runtime/settings.h"
+#include "runtime/shmem.h"
 #include "tasks/counter.h"
 
 #define LOW_BITS	UINT64CONST(0xffffffff)
@@ -51,9 +52,21 @@ te_counter_same_key(const TeName *a, const TeName *b)
 	return a->len == b->len && memcmp(a->text, b->text, a->len) == 0;
 }
 
-/* is there anything to look up?  Asked once a statement and phase of it */
+/*
+ * Is there anything to look up?  Mostly not: nothing was deleted within the
+ * retention, and every attached table has a sequence column.  So the answer
+ * is kept in shared memory.  Whoever appends writes RING_FILLED after the row
+ * and before its commit; the upkeep forgets the answer while it keeps all
+ * appenders out.
+ */
+enum
+{
+	RING_UNKNOWN, RING_EMPTY, RING_FILLED
+};
+
+/* without shared memory: one look a statement and phase of it */
 static bool
-ring_is_empty(bool settled)
+look_at_ring(bool settled)
 {
 	static struct
 	{
@@ -73,6 +86,45 @@ ring_is_empty(bool settled)
 		memo[settled].empty = te_ring_is_empty(TE_RING_COUNTER);
 	}
 	return memo[settled].empty;
+}
+
+static bool
+ring_is_empty(bool settled)
+{
+	TeDatabase *db = te_shmem_my_database(false);
+	uint32		unknown = RING_UNKNOWN;
+	bool		empty;
+
+	if (db == NULL)
+		return look_at_ring(settled);
+	switch (pg_atomic_read_u32(&db->counter_state))
+	{
+		case RING_EMPTY:
+			return true;
+		case RING_FILLED:
+			return false;
+		default:
+			empty = te_ring_is_empty(TE_RING_COUNTER);
+			/* not if somebody has written RING_FILLED meanwhile */
+			(void) pg_atomic_compare_exchange_u32(&db->counter_state, &unknown,
+												  empty ? RING_EMPTY : RING_FILLED);
+			return empty;
+	}
+}
+
+static void
+tell_ring_state(uint32 state)
+{
+	TeDatabase *db = te_shmem_my_database(false);
+
+	if (db != NULL && pg_atomic_read_u32(&db->counter_state) != state)
+		(void) pg_atomic_exchange_u32(&db->counter_state, state);
+}
+
+void
+te_counter_emptied(void)
+{
+	tell_ring_state(RING_UNKNOWN);
 }
 
 static bool
@@ -179,4 +231,5 @@ te_counter_append_at(int32 attachment, const TeName *key, int64 sequence, bool d
 	else
 		values[TE_COUNTER_KEY_TEXT - 1] = PointerGetDatum(cstring_to_text_with_len(key->text, key->len));
 	te_ring_append(TE_RING_COUNTER, values, nulls);
+	tell_ring_state(RING_FILLED);
 }

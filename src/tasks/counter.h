@@ -39,6 +39,9 @@ extern void te_counter_append(int32 attachment, const TeName *key, int64 sequenc
 extern void te_counter_append_at(int32 attachment, const TeName *key, int64 sequence, bool deleted,
 								 TimestampTz at);
 
+/* the upkeep has emptied every segment, and holds them locked */
+extern void te_counter_emptied(void);
+
 /* upkeep.c: carry live numbers forward and empty the oldest segment; te_maintain_register's callback */
 extern int	te_counter_maintain(void);
 

@@ -256,6 +256,7 @@ empty_all(void)
 		if (te_ring_segment_pages(TE_RING_COUNTER, i) > 0)
 			emptied += te_ring_truncate(TE_RING_COUNTER, i, NULL, NULL);
 	}
+	te_counter_emptied();
 	return emptied;
 }
 
