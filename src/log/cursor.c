@@ -12,10 +12,8 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "catalog/namespace.h"
 #include "commands/sequence.h"
 #include "miscadmin.h"
-#include "nodes/makefuncs.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -64,23 +62,16 @@ te_reader_enabled_names(void)
 
 /* ---- registers --------------------------------------------------------- */
 
-static Oid
-log_sequence(const char *name)
-{
-	return RangeVarGetRelid(makeRangeVar("todo_events_internal", pstrdup(name), -1),
-							NoLock, false);
-}
-
 int64
 te_log_floor(void)
 {
-	return te_register_read(log_sequence("log_floor"), NULL);
+	return te_register_read(te_internal_relation("log_floor"), NULL);
 }
 
 void
 te_log_floor_raise(int64 id)
 {
-	Oid			floor = log_sequence("log_floor");
+	Oid			floor = te_internal_relation("log_floor");
 
 	if (id > te_register_read(floor, NULL))
 		DirectFunctionCall2(setval_oid, ObjectIdGetDatum(floor), Int64GetDatum(id));
@@ -89,7 +80,7 @@ te_log_floor_raise(int64 id)
 int64
 te_log_last_id(void)
 {
-	return te_register_read(log_sequence("log_id"), NULL);
+	return te_register_read(te_internal_relation("log_id"), NULL);
 }
 
 XLogRecPtr
@@ -97,7 +88,7 @@ te_log_last_id_lsn(void)
 {
 	XLogRecPtr	lsn;
 
-	(void) te_register_read(log_sequence("log_id"), &lsn);
+	(void) te_register_read(te_internal_relation("log_id"), &lsn);
 	return lsn;
 }
 
@@ -110,7 +101,7 @@ te_cursor_save(const char *name, const char *mark)
 	bool		nulls[5] = {0};
 
 	(void) GetTopTransactionId();
-	values[0] = Int64GetDatum(nextval_internal(log_sequence("cursor_number"), false));
+	values[0] = Int64GetDatum(nextval_internal(te_internal_relation("cursor_number"), false));
 	values[1] = CStringGetTextDatum(name);
 	values[2] = CStringGetTextDatum(mark);
 	values[3] = TimestampTzGetDatum(te_clock_now());
@@ -121,7 +112,7 @@ te_cursor_save(const char *name, const char *mark)
 static char *
 cursor_latest(const char *name, Snapshot snapshot, int *segment)
 {
-	int64		last = te_register_read(log_sequence("cursor_number"), NULL);
+	int64		last = te_register_read(te_internal_relation("cursor_number"), NULL);
 	int64		window = LOAD_WINDOW;
 	char	   *found = NULL;
 

@@ -15,16 +15,15 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xlog.h"
-#include "catalog/namespace.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
-#include "nodes/makefuncs.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 #include "log/identity.h"
+#include "log/ring.h"
 #include "log/log.h"
 #include "runtime/errors.h"
 
@@ -43,8 +42,7 @@ te_identity(void)
 {
 	if (!OidIsValid(identity_table))
 	{
-		Relation	rel = table_openrv(makeRangeVar("todo_events_internal", "identity", -1),
-									   AccessShareLock);
+		Relation	rel = table_open(te_internal_relation("identity"), AccessShareLock);
 		Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 		TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
 		TupleTableSlot *slot = table_slot_create(rel, NULL);

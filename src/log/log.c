@@ -10,9 +10,7 @@
 #include "access/relation.h"
 #include "access/table.h"
 #include "access/xact.h"
-#include "catalog/namespace.h"
 #include "commands/sequence.h"
-#include "nodes/makefuncs.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
@@ -180,8 +178,7 @@ te_log_append(const TeEventInput *event)
 	(void) GetTopTransactionId();
 	extra = make_extra(event);
 	if (unlikely(!OidIsValid(id_sequence)))
-		id_sequence = RangeVarGetRelid(makeRangeVar("todo_events_internal", "log_id", -1),
-									   NoLock, false);
+		id_sequence = te_internal_relation("log_id");
 	id = nextval_internal(id_sequence, false);
 
 	values[TE_LOG_ID - 1] = Int64GetDatum(id);

@@ -98,6 +98,12 @@ ring_relation(Oid namespace, const char *name)
 	return oid;
 }
 
+Oid
+te_internal_relation(const char *name)
+{
+	return ring_relation(get_namespace_oid("todo_events_internal", true), name);
+}
+
 static TeRing *
 ring_get(TeRingId id)
 {

@@ -74,6 +74,12 @@ extern int64 te_register_read(Oid sequence, XLogRecPtr *lsn);
 extern Oid	te_ring_segment_oid(TeRingId ring, int segment);
 extern Oid	te_ring_parent_oid(TeRingId ring);
 
+/*
+ * A relation of schema todo_events_internal.  Not by RangeVar: that would ask
+ * for the caller's right to the schema, which an application has not.
+ */
+extern Oid	te_internal_relation(const char *name);
+
 extern BlockNumber te_ring_segment_pages(TeRingId ring, int segment);	/* of the heap */
 
 /* first column of the last row by the index, whatever became of it; PG_INT64_MIN if there is none */

@@ -15,21 +15,20 @@
 
 #include "access/table.h"
 #include "access/tableam.h"
-#include "catalog/namespace.h"
 #include "executor/tuptable.h"
 #include "lib/stringinfo.h"
-#include "nodes/makefuncs.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 #include "log/cursor.h"
+#include "log/ring.h"
 #include "runtime/errors.h"
 
 /* the newest epoch, and the id at which the epoch after "epoch" began (0: it is the newest) */
 static int32
 read_epochs(int32 epoch, int64 *next_began)
 {
-	Relation	rel = table_openrv(makeRangeVar("todo_events_internal", "epoch", -1), AccessShareLock);
+	Relation	rel = table_open(te_internal_relation("epoch"), AccessShareLock);
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
