@@ -28,7 +28,7 @@ SHLIB_LINK = -Wl,--version-script=build/todo_events.map
 EXTRA_CLEAN = build/todo_events--$(TE_VERSION).sql build/todo_events.map build/io
 
 # tests on a private preloaded server; `make test` runs these and all others
-REGRESS =
+REGRESS = publish routes
 REGRESS_OPTS = --inputdir=. --outputdir=build/regress --temp-instance=build/regress/instance --temp-config=test/server.conf
 ISOLATION =
 ISOLATION_OPTS = --inputdir=test/isolation --outputdir=build/isolation --temp-instance=build/isolation/instance --temp-config=test/server.conf
