@@ -1,0 +1,300 @@
+# A load of transactions of every kind on an attached table, and a ledger of what
+# they really did: written by a trigger of the test's own in the same transaction,
+# it says which events there must be, and knows nothing of the log.
+#
+#	use TodoEvents::Load;
+#	load_setup($node);                        # tasks, ledger, hot tasks
+#	my $load = load_start($node, seconds => 5, clients => 16);
+#	...
+#	load_finish($load);                       # waits for its end
+#	check_ledger($node);                      # log against ledger
+#
+# Every kind is a pgbench script, chosen at random by weight.
+package TodoEvents::Load;
+
+use strict;
+use warnings;
+use Exporter 'import';
+use IPC::Run ();
+use Test::More;
+use TodoEvents;
+
+our @EXPORT = qw(load_setup load_start load_finish load_resolve check_ledger ledger_against_topic
+  psql_script);
+
+# tasks that all writers fight over
+use constant HOT => 8;
+
+my %script = (
+	# one row
+	one => <<'END',
+INSERT INTO tasks (user_id, title) VALUES (gen_random_uuid(), 'one');
+END
+	# the same task by everybody
+	hot => <<'END',
+\set n random(1, 8)
+UPDATE tasks SET title = 'hot :client_id ' || clock_timestamp() WHERE id = '00000000-0000-4000-8000-00000000000:n';
+END
+	# many rows, and a task's whole life in one transaction
+	many => <<'END',
+\set n random(2, 40)
+SELECT gen_random_uuid() AS task \gset
+BEGIN;
+INSERT INTO tasks (user_id, title) SELECT gen_random_uuid(), 'many' FROM generate_series(1, :n);
+INSERT INTO tasks (id, user_id, title) VALUES (':task', gen_random_uuid(), 'short life');
+UPDATE tasks SET status = 'completed' WHERE id = ':task';
+UPDATE tasks SET status = 'pending', description = repeat('long ', 1000) WHERE id = ':task';
+DELETE FROM tasks WHERE id = ':task';
+COMMIT;
+END
+	# all of it taken back
+	rollback => <<'END',
+\set n random(1, 8)
+\set m random(1, 20)
+BEGIN;
+INSERT INTO tasks (user_id, title) SELECT gen_random_uuid(), 'never' FROM generate_series(1, :m);
+UPDATE tasks SET title = 'never' WHERE id = '00000000-0000-4000-8000-00000000000:n';
+ROLLBACK;
+END
+	# part of it taken back
+	savepoint => <<'END',
+\set n random(1, 8)
+BEGIN;
+INSERT INTO tasks (user_id, title) VALUES (gen_random_uuid(), 'before the savepoint');
+SAVEPOINT a;
+INSERT INTO tasks (user_id, title) VALUES (gen_random_uuid(), 'never');
+SAVEPOINT b;
+UPDATE tasks SET title = 'never' WHERE id = '00000000-0000-4000-8000-00000000000:n';
+ROLLBACK TO b;
+INSERT INTO tasks (user_id, title) VALUES (gen_random_uuid(), 'never, either');
+ROLLBACK TO a;
+SAVEPOINT c;
+UPDATE tasks SET title = 'kept :client_id ' || clock_timestamp() WHERE id = '00000000-0000-4000-8000-00000000000:n';
+RELEASE c;
+COMMIT;
+END
+	# more subtransactions than a snapshot has room for
+	overflow => <<'END',
+\set take_back random(1, 3)
+BEGIN;
+SELECT load_subtransactions(80);
+\sleep 50 ms
+\if :take_back = 1
+ROLLBACK;
+\else
+COMMIT;
+\endif
+END
+	# decided later, by whoever
+	prepared => <<'END',
+\set take_back random(1, 3)
+\set n random(1, 3)
+\set ms random(1, 300)
+BEGIN;
+INSERT INTO tasks (user_id, title) SELECT gen_random_uuid(), 'prepared' FROM generate_series(1, :n);
+PREPARE TRANSACTION 'load_:client_id';
+\sleep :ms ms
+\if :take_back = 1
+ROLLBACK PREPARED 'load_:client_id';
+\else
+COMMIT PREPARED 'load_:client_id';
+\endif
+END
+	# open for long, with nothing to do
+	idle => <<'END',
+\set ms random(100, 1500)
+BEGIN;
+INSERT INTO tasks (user_id, title) VALUES (gen_random_uuid(), 'at the beginning');
+\sleep :ms ms
+INSERT INTO tasks (user_id, title) VALUES (gen_random_uuid(), 'at the end');
+COMMIT;
+END
+	# may be lost in a crash, and then was never there
+	async => <<'END',
+BEGIN;
+SET LOCAL synchronous_commit = off;
+INSERT INTO tasks (user_id, title) VALUES (gen_random_uuid(), 'asynchronous');
+COMMIT;
+END
+	# one row, as fast as it goes
+	steady => <<'END',
+INSERT INTO tasks (user_id, title) VALUES (gen_random_uuid(), 'buy milk, bread, eggs');
+END
+);
+
+my %weight = (
+	one => 30, hot => 30, many => 6, rollback => 6, savepoint => 8, overflow => 1, prepared => 6,
+	idle => 2, async => 10, steady => 0
+);
+
+# settings that the load needs
+sub settings { return "max_prepared_transactions = 200\n"; }
+
+# The standard tasks table, attached, in the node's database postgres.
+sub load_setup
+{
+	my ($node, $database) = @_;
+
+	$node->safe_psql($database // 'postgres', <<'END');
+SELECT todo_events.create_tasks('public.tasks');
+
+CREATE TABLE ledger (task uuid, sequence bigint, xid xid8 DEFAULT pg_current_xact_id());
+CREATE FUNCTION note_in_ledger() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	IF TG_OP = 'DELETE' THEN
+		INSERT INTO ledger VALUES (OLD.id, OLD.sequence + 1);
+	ELSE
+		INSERT INTO ledger VALUES (NEW.id, NEW.sequence);
+	END IF;
+	RETURN NULL;
+END $$;
+CREATE TRIGGER ledger AFTER INSERT OR UPDATE OR DELETE ON tasks
+	FOR EACH ROW EXECUTE FUNCTION note_in_ledger();
+
+-- n savepoints, each with an event; a third is taken back
+CREATE FUNCTION load_subtransactions(n integer) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	FOR i IN 1 .. n LOOP
+		BEGIN
+			INSERT INTO tasks (user_id, title) VALUES (gen_random_uuid(), 'savepoint ' || i);
+			IF i % 3 = 0 THEN
+				RAISE EXCEPTION 'taken back';
+			END IF;
+		EXCEPTION WHEN raise_exception THEN
+		END;
+	END LOOP;
+END $$;
+END
+	$node->safe_psql($database // 'postgres',
+		    q{INSERT INTO tasks (id, user_id, title) SELECT ('00000000-0000-4000-8000-00000000000' || i)::uuid, }
+		  . q{gen_random_uuid(), 'hot' FROM generate_series(1, } . HOT . q{) i});
+	return;
+}
+
+# load_start(NODE, [option => value ...]): pgbench in the background.
+#
+#	seconds, clients	how long (default 5), how many at once (default 16)
+#	transactions		so many a client instead of seconds
+#	rate				transactions a second in all, instead of as fast as it goes
+#	scripts				{ name => weight } in place of the usual mix
+#	log					keep each transaction's latency, for load_latencies()
+sub load_start
+{
+	my ($node, %option) = @_;
+	my $dir = PostgreSQL::Test::Utils::tempdir();
+	my %use = %{ $option{scripts} // \%weight };
+	my $seed = $ENV{TE_SEED} // int(rand(2**31));
+	my @command = ("$TodoEvents::bindir/pgbench", '-n', '-h', $node->host, '-p', $node->port,
+		'-U', $ENV{PGUSER} // scalar getpwuid($>), '-c', $option{clients} // 16, "--random-seed=$seed");
+
+	push @command, $option{transactions} ? ('-t', $option{transactions}) : ('-T', $option{seconds} // 5);
+	push @command, '-R', $option{rate} if $option{rate};
+	push @command, '-l', "--log-prefix=$dir/latency" if $option{log};
+	for my $name (sort keys %use)
+	{
+		next unless $use{$name};
+		PostgreSQL::Test::Utils::append_to_file("$dir/$name.sql", $script{$name});
+		push @command, '-f', "$dir/$name.sql\@$use{$name}";
+	}
+	my %load = (node => $node, dir => $dir, seed => $seed);
+	$load{run} = IPC::Run::start([ @command, $option{database} // 'postgres' ], '>', "$dir/out", '2>&1');
+	return \%load;
+}
+
+# Waits for the end of a load, and decides what it left prepared. A load that was
+# not cut off (cut => 1) must have ended well.
+sub load_finish
+{
+	my ($load, %option) = @_;
+	my $run = delete $load->{run} or return;
+	my $good = $run->finish;
+
+	unless ($option{cut})
+	{
+		ok($good, 'the load ended without an error') or diag("seed $load->{seed}\n" . PostgreSQL::Test::Utils::slurp_file("$load->{dir}/out"));
+	}
+	load_resolve($load->{node});
+	return;
+}
+
+# Commits or takes back, at random, what is left prepared.
+sub load_resolve
+{
+	my ($node) = @_;
+	$node->safe_psql('postgres', <<'END');
+SELECT format('%s PREPARED %L', CASE WHEN random() < 0.5 THEN 'COMMIT' ELSE 'ROLLBACK' END, gid)
+FROM pg_prepared_xacts WHERE database = current_database() AND gid LIKE 'load%' \gexec
+END
+	return;
+}
+
+# The log holds the ledger's events, each once, and no other of a task.
+sub check_ledger
+{
+	my ($node, $name) = @_;
+	$name = $name ? "$name: " : '';
+	my $result = $node->safe_psql('postgres', <<'END');
+SELECT count(*) FILTER (WHERE l.task IS NOT NULL), count(*) FILTER (WHERE o.key IS NULL),
+	count(*) FILTER (WHERE l.task IS NULL)
+FROM ledger l FULL JOIN (SELECT key, sequence FROM todo_events.outbox WHERE sequence IS NOT NULL) o
+	ON o.key = l.task::text AND o.sequence = l.sequence
+END
+	my ($all, $missing, $phantom) = split /\|/, $result;
+
+	cmp_ok($all, '>', 0, "${name}the load made events: $all");
+	is($missing, 0, "${name}every committed change is an event (G1)");
+	is($phantom, 0, "${name}no event of what was not committed (G1)");
+	return $all;
+}
+
+# ledger_against_topic(NODE, NAME): as check_delivery, but against the ledger: for
+# logs of which rotation has taken the beginning away. Returns the counts.
+sub ledger_against_topic
+{
+	my ($node, $name, %option) = @_;
+	my $dir = PostgreSQL::Test::Utils::tempdir();
+	my @command = TodoEvents::consumer_command(TodoEvents::topic_name($node, 'task-events'), '--until-end');
+	my $status = PostgreSQL::Test::Utils::run_log([@command], '>', "$dir/received", '2>', "$dir/log");
+
+	$name = $name ? "$name: " : '';
+	die "@command failed: " . PostgreSQL::Test::Utils::slurp_file("$dir/log") unless $status;
+	my $result = $node->safe_psql('postgres', <<"END");
+CREATE TEMP TABLE message (topic text, part int, "offset" bigint, key text, at bigint, event text);
+\\copy message FROM '$dir/received' WITH (FORMAT csv, DELIMITER E'\\t', QUOTE E'\\x01')
+CREATE TEMP TABLE received AS
+SELECT part, "offset", (event::json->'data'->>'task_id')::uuid AS task,
+	(event::json->'data'->>'sequence')::bigint AS sequence, event::json->>'id' AS id
+FROM message;
+CREATE TEMP TABLE first AS
+SELECT DISTINCT ON (task, sequence) * FROM received ORDER BY task, sequence, "offset";
+SELECT (SELECT count(*) FROM ledger), (SELECT count(*) FROM received),
+	(SELECT count(*) FROM ledger l WHERE NOT EXISTS (SELECT FROM first f WHERE f.task = l.task AND f.sequence = l.sequence)),
+	(SELECT count(*) FROM first f WHERE NOT EXISTS (SELECT FROM ledger l WHERE f.task = l.task AND f.sequence = l.sequence)),
+	(SELECT count(*) FROM (SELECT FROM received GROUP BY task, sequence HAVING count(DISTINCT id) > 1) d),
+	(SELECT count(*) FROM (SELECT sequence < max(sequence) OVER (PARTITION BY task ORDER BY "offset") AS bad FROM first) o WHERE bad)
+END
+	my %is;
+	@is{qw(ledger received lost phantom reidentified misordered)} = split /\|/, (split /\n/, $result)[-1];
+	note($name . join ', ', map { "$_ $is{$_}" } sort keys %is);
+	cmp_ok($is{ledger}, '>=', $option{at_least} // 1, "${name}changes were committed: $is{ledger}");
+	is($is{lost}, 0, "${name}nothing committed is lost (G2)");
+	is($is{phantom}, 0, "${name}nothing arrives that was not committed (G1)");
+	is($is{reidentified}, 0, "${name}duplicates have the same id (G2)");
+	is($is{misordered}, 0, "${name}a task's events arrive in order (G3)");
+	return \%is;
+}
+
+# Runs SQL in the background by psql, from now on; returns the IPC::Run handle.
+sub psql_script
+{
+	my ($node, $sql) = @_;
+	my $file = PostgreSQL::Test::Utils::tempdir() . '/script.sql';
+
+	# not by standard input: IPC::Run would feed it only while we wait for the end
+	PostgreSQL::Test::Utils::append_to_file($file, $sql);
+	return IPC::Run::start(
+		[ "$TodoEvents::bindir/psql", '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres'), '-f', $file ],
+		'>', "$file.out", '2>', "$file.err");
+}
+
+1;
