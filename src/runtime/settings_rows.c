@@ -398,6 +398,12 @@ te_secret_input_row(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				errmsg("the secret \"%s\" is longer than %d bytes", line, MAX_SECRET));
+	for (const char *p = equals; *p; p++)
+		if ((unsigned char) *p < 0x20 || *p == 0x7f)
+			ereport(ERROR,
+					errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("the secret \"%s\" has a control character", line),
+					errhint("In COPY's text format a backslash is written \\\\."));
 	append_secret(line, equals);
 	explicit_bzero(equals, strlen(equals));
 	te_wake_note_reload();

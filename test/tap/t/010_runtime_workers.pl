@@ -3,7 +3,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/../lib";
-use TodoEvents;
+use TodoEvents ();
 use File::Copy;
 use Time::HiRes qw(time);
 use PostgreSQL::Test::Cluster;
