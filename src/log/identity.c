@@ -20,7 +20,6 @@
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 
 #include "log/identity.h"
 #include "log/ring.h"
@@ -43,8 +42,7 @@ te_identity(void)
 	if (!OidIsValid(identity_table))
 	{
 		Relation	rel = table_open(te_internal_relation("identity"), AccessShareLock);
-		Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-		TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+			TableScanDesc scan = table_beginscan_catalog(rel, 0, NULL);
 		TupleTableSlot *slot = table_slot_create(rel, NULL);
 		bool		found = table_scan_getnextslot(scan, ForwardScanDirection, slot);
 		bool		isnull;
@@ -53,7 +51,6 @@ te_identity(void)
 			identity = *DatumGetUUIDP(slot_getattr(slot, 1, &isnull));
 		ExecDropSingleTupleTableSlot(slot);
 		table_endscan(scan);
-		UnregisterSnapshot(snapshot);
 		if (!found)
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

@@ -18,7 +18,6 @@
 #include "executor/tuptable.h"
 #include "lib/stringinfo.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 
 #include "log/cursor.h"
 #include "log/ring.h"
@@ -29,8 +28,7 @@ static int32
 read_epochs(int32 epoch, int64 *next_began)
 {
 	Relation	rel = table_open(te_internal_relation("epoch"), AccessShareLock);
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	TableScanDesc scan = table_beginscan_catalog(rel, 0, NULL);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
 	int32		newest = 0;
 	int32		next = PG_INT32_MAX;
@@ -50,7 +48,6 @@ read_epochs(int32 epoch, int64 *next_began)
 	}
 	ExecDropSingleTupleTableSlot(slot);
 	table_endscan(scan);
-	UnregisterSnapshot(snapshot);
 	table_close(rel, AccessShareLock);
 	return newest;
 }
