@@ -42,7 +42,7 @@ te_identity(void)
 	if (!OidIsValid(identity_table))
 	{
 		Relation	rel = table_open(te_internal_relation("identity"), AccessShareLock);
-			TableScanDesc scan = table_beginscan_catalog(rel, 0, NULL);
+		TableScanDesc scan = table_beginscan_catalog(rel, 0, NULL);
 		TupleTableSlot *slot = table_slot_create(rel, NULL);
 		bool		found = table_scan_getnextslot(scan, ForwardScanDirection, slot);
 		bool		isnull;
