@@ -167,6 +167,7 @@ io_frame(void *arg, uint16 type, TeWireIn *in)
 		case TE_FRAME_READY:
 			good = te_wire_done(in) && p.configured && !p.lost;
 			p.ready = good;
+			te_worker_health(0, "configuration", "", NULL);
 			break;
 		case TE_FRAME_ACK:
 			good = frame_ack(in);
@@ -210,6 +211,16 @@ forget_in_flight(void)
 		te_reader_seek_mark(p.reader, te_progress_mark());
 }
 
+/* what the I/O process has said of itself; a new configuration has it say so anew */
+static void
+forget_health(void)
+{
+	te_topic_states_clear();
+	te_worker_health(0, "broker", "", NULL);
+	te_worker_health(0, "configuration", "", NULL);
+	te_worker_health(0, "io:producer", "", NULL);
+}
+
 static void
 publisher_start(void)
 {
@@ -248,9 +259,7 @@ publisher_stop(void)
 		return;
 	te_progress_save();
 	te_progress_end();
-	te_topic_states_clear();
-	te_worker_health(0, "broker", "", NULL);
-	te_worker_health(0, "io:producer", "", NULL);
+	forget_health();
 }
 
 static void
@@ -319,7 +328,7 @@ take_up_changes(void)
 	if (p.restart)
 	{
 		te_io_stop(p.io);
-		te_topic_states_clear();
+		forget_health();
 		p.restart = p.up = p.configured = p.ready = false;
 		p.lost = true;
 		te_io_start(p.io);
