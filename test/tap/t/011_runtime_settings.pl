@@ -72,6 +72,15 @@ is($node->safe_psql('shop', q{
 	WHERE c.relnamespace IN ('todo_events'::regnamespace, 'todo_events_internal'::regnamespace)
 	AND c.relkind IN ('r', 'v', 'p') AND has_table_privilege('app', c.oid, 'SELECT, INSERT, UPDATE, DELETE')}), '', 'PUBLIC may touch no table');
 
+is($node->safe_psql('shop', q{
+	SELECT string_agg(o.name, ', ') FROM (
+		SELECT p.proname::text FROM pg_proc p WHERE p.pronamespace = 'todo_events'::regnamespace
+			AND p.prorettype <> 'trigger'::regtype AND p.proname NOT IN ('grant_access', 'revoke_access')
+		UNION
+		SELECT c.relname::text FROM pg_class c WHERE c.relnamespace = 'todo_events'::regnamespace
+			AND c.relkind IN ('r', 'v') AND c.relname <> 'default_removed') AS o (name)
+	WHERE NOT EXISTS (SELECT FROM todo_events_internal.access_rights() r WHERE r.name = o.name)}), '', 'every function, view and table belongs to a level');
+
 # ---- configure() ----
 
 allowed('configure brokers', 'plain', q{SELECT todo_events.configure('brokers', 'kafka.example:9092, [2001:db8::1]:9093')}, '');
