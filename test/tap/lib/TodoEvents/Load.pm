@@ -20,7 +20,7 @@ use Test::More;
 use TodoEvents;
 
 our @EXPORT = qw(load_setup load_start load_finish load_resolve check_ledger ledger_against_topic
-  psql_script);
+  psql_script readers_setup check_readers);
 
 # tasks that all writers fight over
 use constant HOT => 8;
@@ -201,8 +201,8 @@ sub load_start
 	return \%load;
 }
 
-# Waits for the end of a load, and decides what it left prepared. A load that was
-# not cut off (cut => 1) must have ended well.
+# Waits for the end of a load, and decides what it left prepared (but for stopped => 1:
+# the server is down). A load that was not cut off (cut => 1) must have ended well.
 sub load_finish
 {
 	my ($load, %option) = @_;
@@ -213,7 +213,7 @@ sub load_finish
 	{
 		ok($good, 'the load ended without an error') or diag("seed $load->{seed}\n" . PostgreSQL::Test::Utils::slurp_file("$load->{dir}/out"));
 	}
-	load_resolve($load->{node});
+	load_resolve($load->{node}) unless $option{stopped};
 	return;
 }
 
@@ -295,6 +295,184 @@ sub psql_script
 	return IPC::Run::start(
 		[ "$TodoEvents::bindir/psql", '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres'), '-f', $file ],
 		'>', "$file.out", '2>', "$file.err");
+}
+
+# ---- readers ------------------------------------------------------------------
+
+# Readers of the log by SQL. They are procedures, so that their place is committed
+# together with what they got:
+#
+#	CALL follow(NAME, MOST)			reads on until there is a row in "stop", and then to the end
+#	CALL take_listings(PREFIX)		takes listings with cursor() and reads on a little from each
+#	CALL finish_listings()			reads on from all of them to the end
+#
+# and the view "verdict" compares what each got with what it should have got.
+sub readers_setup
+{
+	my ($node) = @_;
+
+	$node->safe_psql('postgres', <<'END');
+CREATE TABLE received (reader text, n bigint GENERATED ALWAYS AS IDENTITY, id text, task text, sequence bigint);
+CREATE TABLE place (reader text PRIMARY KEY, cursor text, resumed bigint DEFAULT 0, merged boolean DEFAULT false);
+-- snapshot: what the listing that came with the cursor saw
+CREATE TABLE listing (reader text PRIMARY KEY, snapshot pg_snapshot, merged boolean);
+CREATE TABLE stop (why text);
+
+-- Does a cursor say less than its reader knew?  Where its ranges do not fit, they
+-- are joined into holes ("h"), and inserters ("p") are forgotten: such a cursor may
+-- repeat events, any other must not.
+CREATE FUNCTION may_repeat(cursor text) RETURNS boolean LANGUAGE sql AS
+$$ SELECT cursor !~ 'p' AND length(cursor) - length(replace(cursor, 'h', '')) >= 6 $$;
+
+-- one read: up to "most" events, of which a random beginning is taken if "cut"
+CREATE FUNCTION read_on(which text, most integer, cut boolean) RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+	from_ text;
+	got integer;
+	taken integer;
+	at text;
+BEGIN
+	SELECT cursor INTO from_ FROM place WHERE reader = which;
+	WITH batch AS MATERIALIZED (
+		SELECT * FROM todo_events.read(from_, most) WITH ORDINALITY AS b (cursor, event, n)
+	), part AS MATERIALIZED (
+		SELECT b.*, (SELECT CASE WHEN cut THEN ceil(random() * count(*)) ELSE count(*) END FROM batch) AS upto
+		FROM batch b
+	), kept AS (
+		INSERT INTO received (reader, id, task, sequence)
+		SELECT which, event::json->>'id', event::json->'data'->>'task_id', (event::json->'data'->>'sequence')::bigint
+		FROM part WHERE n <= upto ORDER BY n
+	)
+	SELECT count(*), max(upto), max(cursor) FILTER (WHERE n = upto) INTO got, taken, at FROM part;
+	IF got > 0 THEN
+		IF length(at) > 200 THEN
+			RAISE EXCEPTION 'cursor of % bytes', length(at);
+		END IF;
+		UPDATE place SET cursor = at, resumed = resumed + 1, merged = merged OR may_repeat(at) WHERE reader = which;
+	END IF;
+	RETURN COALESCE(taken, 0);
+END $$;
+
+-- read on until stopped, and then to the end
+CREATE PROCEDURE follow(which text, most integer) LANGUAGE plpgsql AS $$
+DECLARE
+	ending boolean := false;
+BEGIN
+	LOOP
+		IF read_on(which, 1 + (random() * most)::integer, NOT ending AND random() < 0.5) = 0 THEN
+			COMMIT;
+			EXIT WHEN ending;
+			PERFORM pg_sleep(0.01);
+		END IF;
+		COMMIT;
+		ending := ending OR EXISTS (SELECT FROM stop);
+		COMMIT;
+	END LOOP;
+END $$;
+
+CREATE FUNCTION begin_listing(which text) RETURNS void LANGUAGE sql AS $$
+	INSERT INTO place (reader, cursor) SELECT which, todo_events.cursor();
+	INSERT INTO listing SELECT which, pg_current_snapshot(), may_repeat((SELECT cursor FROM place WHERE reader = which));
+$$;
+
+-- Listings, one after the other, alternately of one statement and of several in a
+-- REPEATABLE READ transaction, in which others commit in between.
+CREATE PROCEDURE take_listings(prefix text) LANGUAGE plpgsql AS $$
+DECLARE
+	which text;
+	n integer := 0;
+BEGIN
+	WHILE NOT EXISTS (SELECT FROM stop) LOOP
+		n := n + 1;
+		which := prefix || n;
+		IF n % 2 = 0 THEN
+			COMMIT;
+			SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
+			INSERT INTO listing SELECT which, pg_current_snapshot();
+			PERFORM pg_sleep(random() * 0.05);
+			INSERT INTO place (reader, cursor) SELECT which, todo_events.cursor();
+			UPDATE listing l SET merged = may_repeat(p.cursor) FROM place p WHERE p.reader = which AND l.reader = which;
+		ELSE
+			WITH one AS MATERIALIZED (SELECT todo_events.cursor() AS cursor, pg_current_snapshot() AS snapshot),
+			placed AS (INSERT INTO place (reader, cursor) SELECT which, cursor FROM one)
+			INSERT INTO listing SELECT which, snapshot, may_repeat(cursor) FROM one;
+		END IF;
+		COMMIT;
+		PERFORM read_on(which, 50, true);
+		COMMIT;
+		PERFORM pg_sleep(0.15 + random() * 0.1);
+	END LOOP;
+END $$;
+
+CREATE PROCEDURE finish_listings() LANGUAGE plpgsql AS $$
+DECLARE
+	which text;
+BEGIN
+	FOR which IN SELECT reader FROM listing LOOP
+		WHILE read_on(which, 20000, false) > 0 LOOP
+			COMMIT;
+		END LOOP;
+	END LOOP;
+END $$;
+
+-- one row a reader: what it should have got against what it got
+CREATE VIEW verdict AS
+WITH expected AS (
+	SELECT p.reader, l.task::text, l.sequence
+	FROM place p LEFT JOIN listing g USING (reader) CROSS JOIN ledger l
+	WHERE g.snapshot IS NULL OR NOT pg_visible_in_snapshot(l.xid, g.snapshot)
+), once AS (
+	SELECT reader, task, sequence, min(n) AS n, count(*) AS times FROM received GROUP BY reader, task, sequence
+), against AS (
+	SELECT COALESCE(e.reader, o.reader) AS reader, e.task IS NULL AS extra, o.task IS NULL AS lost, o.times
+	FROM expected e FULL JOIN once o ON o.reader = e.reader AND o.task = e.task AND o.sequence = e.sequence
+), orders AS (
+	SELECT reader, count(*) AS misordered FROM (
+		SELECT reader, sequence < max(sequence) OVER (PARTITION BY reader, task ORDER BY n) AS bad FROM once) o
+	WHERE bad GROUP BY reader
+)
+SELECT reader, count(*) AS events, count(*) FILTER (WHERE lost) AS lost, count(*) FILTER (WHERE extra) AS extra,
+	count(*) FILTER (WHERE times > 1) AS repeated, COALESCE(max(misordered), 0) AS misordered,
+	max(p.resumed) AS resumed, bool_or(p.merged OR COALESCE(g.merged, false)) AS may_repeat, bool_or(g.reader IS NOT NULL) AS listing,
+	count(*) FILTER (WHERE extra AND NOT EXISTS (SELECT FROM ledger)) AS unknown
+FROM against JOIN place p USING (reader) LEFT JOIN listing g USING (reader) LEFT JOIN orders USING (reader)
+GROUP BY reader;
+END
+	return;
+}
+
+# check_readers(NODE, READERS, [crash => 1]): the verdicts, one group of tests for each
+# reader and one for all listings. A crash gives transaction ids out again, so that it
+# cannot be told from a snapshot of before whether it saw what came after.
+sub check_readers
+{
+	my ($node, $readers, %option) = @_;
+	my $verdicts = $node->safe_psql('postgres', <<'END');
+SELECT CASE WHEN listing THEN 'listings' ELSE reader END, count(*), sum(events), sum(lost), sum(extra),
+	sum(repeated), sum(repeated) FILTER (WHERE NOT may_repeat), sum(extra) FILTER (WHERE NOT may_repeat),
+	sum(misordered), sum(resumed), count(*) FILTER (WHERE may_repeat)
+FROM verdict GROUP BY 1 ORDER BY 1
+END
+	for (split /\n/, $verdicts)
+	{
+		my ($who, $n, $events, $lost, $extra, $repeated, $twice, $overlap, $misordered, $resumed, $merged) = split /\|/;
+
+		note("$who: $n, events $events, resumed $resumed, merged cursors in $merged, repeated $repeated, overlap $extra");
+		is($lost, 0, "$who: nothing lost of $events events (G2)");
+		is($twice || 0, 0, "$who: nothing repeated by cursors that say all");
+		is($overlap || 0, 0,
+			$who eq 'listings' ? 'listings: nothing that the listing saw comes again' : "$who: nothing uncommitted (G1)")
+		  unless $option{crash} && $who eq 'listings';
+		is($misordered, 0, "$who: each task's events in order (G3)");
+		cmp_ok($resumed, '>', 2, "$who: was resumed");
+	}
+	is(scalar(split /\n/, $verdicts), $readers + 1, 'all of them have read something');
+	is( $node->safe_psql('postgres', q{SELECT count(*) FROM received r WHERE NOT EXISTS
+		(SELECT FROM ledger l WHERE l.task::text = r.task AND l.sequence = r.sequence)}),
+		0, 'nothing uncommitted was handed out (G1)');
+	is( $node->safe_psql('postgres', q{SELECT count(*) FROM (SELECT FROM received GROUP BY task, sequence HAVING count(DISTINCT id) > 1) d}),
+		0, 'an event has the same id whoever reads it (G2)');
+	return;
 }
 
 1;
