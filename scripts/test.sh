@@ -217,7 +217,7 @@ give_to_user()
 # ---- the suites ------------------------------------------------------------------
 
 # prove with the counting harness
-prove=(prove --merge --timer --harness TodoEvents::Harness)
+prove=(prove --merge --timer --ext .pl --harness TodoEvents::Harness)
 
 start_kafka()
 {
@@ -292,6 +292,7 @@ begin=$SECONDS
 mkdir -p "$logs"
 rm -rf "${logs:?}"/*
 need deps "$top/scripts/deps.sh" test
+case " ${suites[*]} " in *" e2e "*) need packages "$top/test/e2e/orm/install.sh" ;; esac
 choose_user
 choose_postgres
 pgxs_source=$(dirname "$(dirname "$("$PG_CONFIG" --pgxs)")")
