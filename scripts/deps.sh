@@ -64,13 +64,6 @@ has_java()
 	[ "${version:-0}" -ge 17 ]
 }
 
-# Whether librdkafka is there already, or its source, or what fetches that.
-has_librdkafka_source()
-{
-	[ -f "$deps/librdkafka/recipe" ] || [ "${RDKAFKA:-}" = system ] ||
-		[ -n "$(find "$deps/cache" -name '*.tgz' 2>/dev/null)" ] || command -v npm >/dev/null
-}
-
 # The packages of a subset, one a word. What may just as well have come from
 # elsewhere (a JDK, Node) is asked for by its command, not by its package.
 packages()
@@ -80,7 +73,7 @@ packages()
 	major=$(pg_major)
 	echo build-essential pkg-config libssl-dev zlib1g-dev ca-certificates
 	echo "postgresql-$major" "postgresql-server-dev-$major"
-	has_librdkafka_source || echo npm
+	command -v npm >/dev/null || "$top/scripts/librdkafka.sh" --check || echo npm
 	[ "${RDKAFKA:-}" != system ] || echo librdkafka-dev
 	[ "$1" != build ] || return 0
 
@@ -98,7 +91,8 @@ missing()
 {
 	local installed package
 
-	installed=" $(dpkg-query -W -f '${db:Status-Status}:${Package}\n' "$@" 2>/dev/null |
+	# dpkg-query fails when it has never heard of one of them, which is no failure.
+	installed=" $({ dpkg-query -W -f '${db:Status-Status}:${Package}\n' "$@" 2>/dev/null || true; } |
 		sed -n 's/^installed://p' | tr '\n' ' ')"
 	for package in "$@"; do
 		case $installed in *" $package "*) ;; *) echo "$package" ;; esac
@@ -127,14 +121,16 @@ prefer_system_librdkafka()
 
 install_packages()
 {
-	local list log=$deps/apt.log i apt
+	local list i apt log=$deps/apt.log
 
 	if ! command -v apt-get >/dev/null; then
 		check_commands
 		return 0
 	fi
-	mapfile -t list < <(missing $(packages "$1"))
-	[ ${#list[@]} -gt 0 ] || return 0
+	list=$(packages "$1")
+	list=$(missing $list)
+	[ -n "$list" ] || return 0
+	mapfile -t list <<<"$list"
 	if [ "$(id -u)" -ne 0 ] && ! command -v sudo >/dev/null; then
 		die "these packages are missing, and there is no sudo to install them:
   apt-get install --no-install-recommends ${list[*]}"

@@ -2,7 +2,10 @@
 #
 # librdkafka.sh - brings a librdkafka that can log in to Kafka 4
 #
-# usage: scripts/librdkafka.sh [--force]
+# usage: scripts/librdkafka.sh [--force | --check]
+#
+# --force builds again, --check only tells (by its exit code) whether a call would
+# do without npm.
 #
 # Leaves build/deps/librdkafka/{include/librdkafka,lib,flags.mk}.  A makefile
 # includes flags.mk and has
@@ -71,10 +74,12 @@ download()
 
 	mkdir -p "$cache" "$work/npm"
 	say "fetching $npm_package"
-	if ! (cd "$work/npm" && npm pack --silent "$npm_package") >"$work/npm.log" 2>&1 ||
+	# One retry: without a network npm's own three take longer than all the rest.
+	if ! (cd "$work/npm" && npm pack --loglevel=error --fetch-retries=1 "$npm_package") \
+		>"$work/npm.log" 2>&1 ||
 		[ ! -f "$work/npm/$tarball" ]; then
 		say "npm pack $npm_package failed:"
-		tail -n 5 "$work/npm.log"
+		head -n 5 "$work/npm.log"
 		return 1
 	fi
 	# A wrong checksum is never a reason to fall back: somebody changed the bytes.
@@ -153,6 +158,12 @@ system_version=$(pkg-config --modversion rdkafka 2>/dev/null || true)
 
 have=$(cat "$dest/recipe" 2>/dev/null || true)
 [ "${1:-}" != --force ] || have=
+
+if [ "${1:-}" = --check ]; then
+	[ "${RDKAFKA:-}" = system ] || [ "$have" = "$recipe" ] || verified "$cache/$tarball" ||
+		{ [ -n "$system_version" ] && version_at_least "$system_version" "$oldest_system"; }
+	exit
+fi
 
 # Scratch next to where its content goes, so that mv is a rename.
 work=$(mktemp -d "$deps/librdkafka.XXXXXX")
