@@ -20,6 +20,7 @@
 #include "miscadmin.h"
 #include "runtime/compat.h"
 #include "runtime/settings.h"
+#include "runtime/shmem.h"
 #include "runtime/worker.h"
 #include "storage/ipc.h"
 
@@ -56,6 +57,16 @@ act(const char *name, const char *action, size_t len)
 	}
 	else if (strncmp(action, "kill", len) == 0)
 		kill(getpid(), SIGKILL);
+	else if (strncmp(action, "kill_io", len) == 0)
+	{
+		/* the I/O process of the role that passes the point */
+		TeDatabase *db = te_shmem_my_database(false);
+		int			role = te_worker_current_role();
+		int			pid = db && role >= 0 ? db->roles[role].io_pid : 0;
+
+		if (pid > 0)
+			kill(pid, SIGKILL);
+	}
 	else if (strncmp(action, "exit", len) == 0)
 		proc_exit(1);
 	else if (strncmp(action, "error", len) == 0)

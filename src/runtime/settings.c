@@ -88,7 +88,7 @@ const TeSettingDef te_setting_defs[TE_SET_COUNT] = {
 	"Moves the workers' clock, for tests."},
 	[TE_SET_INJECT] = {"inject", TE_CLASS_SERVER, TE_KIND_STRING, "", 0, 0, NULL,
 		CHECKED(inject), false,
-	"Faults to inject, for tests: point=kill|exit|error|sleep:ms, each with @n for the n-th pass."},
+	"Faults to inject, for tests: point=kill|kill_io|exit|error|sleep:ms, each with @n for the n-th pass."},
 
 	/* ---- database class ---- */
 	[TE_SET_BROKERS] = {"brokers", TE_CLASS_DATABASE, TE_KIND_STRING, "", 0, 0, NULL,

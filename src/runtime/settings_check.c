@@ -238,11 +238,11 @@ te_check_inject(const char *value, bool row, char **why)
 		if (at)
 			*at = '\0';
 		if (equals == NULL || equals == item || (at && atoi(at + 1) < 1) ||
-			(strcmp(action, "kill") != 0 && strcmp(action, "exit") != 0 &&
-			 strcmp(action, "error") != 0 &&
+			(strcmp(action, "kill") != 0 && strcmp(action, "kill_io") != 0 &&
+			 strcmp(action, "exit") != 0 && strcmp(action, "error") != 0 &&
 			 (strncmp(action, "sleep:", 6) != 0 || !isdigit((unsigned char) action[6]))))
 		{
-			*why = pstrdup("It takes point=kill|exit|error|sleep:ms, each with @n, separated by commas.");
+			*why = pstrdup("It takes point=kill|kill_io|exit|error|sleep:ms, each with @n, separated by commas.");
 			return false;
 		}
 	}
