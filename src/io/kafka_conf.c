@@ -215,14 +215,16 @@ te_kafka_conf_explain(const TeConfig *config, const char *reason, TeConfigError 
 		{"bootstrap", "brokers"},
 		{"brokers", "brokers"},
 	};
-	const char *setting = config->option_count > 0 ? "kafka_options" : NULL;
+	const char *setting = NULL;
 
-	for (size_t i = 0; i < sizeof(causes) / sizeof(causes[0]); i++)
+	for (int i = 0; i < config->option_count; i++)
+		if (strstr(reason, config->options[i].name))
+			setting = "kafka_options";
+	for (size_t i = 0; setting == NULL && i < sizeof(causes) / sizeof(causes[0]); i++)
 		if (strstr(reason, causes[i].in_reason))
-		{
 			setting = causes[i].setting;
-			break;
-		}
+	if (setting == NULL && config->option_count > 0)
+		setting = "kafka_options";
 	snprintf(error->message, sizeof(error->message), "could not create the Kafka producer: %s",
 			 reason);
 	if (setting)

@@ -140,6 +140,12 @@ class Worker:
         self.send(PUBLISH, struct.pack("=QI", self.batch, len(messages)) + b"".join(messages))
         return self.batch
 
+    def publish_raw(self, messages, count):
+        """The same from messages already packed."""
+        self.batch += 1
+        self.send(PUBLISH, struct.pack("=QI", self.batch, count) + messages)
+        return self.batch
+
     # ---- receiving
 
     def pump(self, timeout):
