@@ -32,15 +32,16 @@
 bool
 te_topic_exists(const char *name)
 {
-	Oid			table = get_relname_relid("topic_config", get_namespace_oid("todo_events", false));
-	Relation	rel = table_open(table, AccessShareLock);
+	Oid			namespace = get_namespace_oid("todo_events", false);
+	Relation	rel = table_open(get_relname_relid("topic_config", namespace), AccessShareLock);
+	Oid			index = get_relname_relid("topic_config_pkey", namespace);
 	ScanKeyData key;
 	SysScanDesc scan;
 	bool		found;
 
 	/* the table's own rights do not matter: publish() is granted by itself */
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(name));
-	scan = systable_beginscan(rel, RelationGetPrimaryKeyIndex(rel), true, NULL, 1, &key);
+	scan = systable_beginscan(rel, index, true, NULL, 1, &key);
 	found = HeapTupleIsValid(systable_getnext(scan));
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
