@@ -313,4 +313,4 @@ def a_batch_without_messages_is_acknowledged():
     worker.close()
 
 
-run()
+sys.exit(run())
