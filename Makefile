@@ -9,7 +9,7 @@ MODULE_big = todo_events
 # one line a room, in order of dependency
 RUNTIME_OBJS = clock.o inject.o settings.o settings_check.o settings_rows.o shmem.o launcher.o engine.o parking.o worker.o io_process.o wake.o views.o
 LOG_OBJS = ring.o log.o idempotency.o row.o mark.o token.o cursor.o reader.o durable.o json.o event.o identity.o maintain.o functions.o role.o
-TASKS_OBJS = row_json.o attachment.o config.o counter.o upkeep.o change.o sequence.o move.o capture.o checks.o attach.o standard.o tasks.o
+TASKS_OBJS = row_json.o attachment.o config.o counter.o upkeep.o change.o sequence.o held.o capture.o checks.o attach.o standard.o tasks.o
 PUBLISHER_OBJS = window.o routes.o topics.o connect.o cycle.o letter_store.o refusals.o dead_letters.o progress.o publish.o publisher.o
 OBJS = src/todo_events.o \
 	$(addprefix src/runtime/,$(RUNTIME_OBJS)) \
@@ -37,6 +37,9 @@ REGRESS_PREP = regress-directories
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
+
+# structures in shared memory are declared in headers: whatever includes one is built anew with it
+$(OBJS): $(wildcard src/*.h src/*/*.h)
 
 all: io
 .PHONY: io

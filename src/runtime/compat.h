@@ -11,6 +11,7 @@
 
 #include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
+#include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "storage/latch.h"
 #if PG_VERSION_NUM >= 180000
@@ -22,6 +23,7 @@
 #include "pgstat.h"
 #endif
 #include "utils/acl.h"
+#include "utils/lsyscache.h"	/* 18: get_database_name() */
 #include "utils/memutils.h"
 
 /* 17: a wait set belongs to a resource owner; ours lives as long as the process */
@@ -67,13 +69,6 @@ te_compat_owns_relation(Oid relid, Oid roleid)
 	return pg_class_ownercheck(relid, roleid);
 #endif
 }
-
-/* 17: BackendPidGetProc and friends are unchanged, but MyBackendId became MyProcNumber */
-#if PG_VERSION_NUM < 170000
-#define te_compat_proc_number() ((int) MyBackendId)
-#else
-#define te_compat_proc_number() ((int) MyProcNumber)
-#endif
 
 /* glibc 2.34 can close inherited descriptors in the spawned child */
 #if defined(__GLIBC__) && defined(__GLIBC_PREREQ)

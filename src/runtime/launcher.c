@@ -248,7 +248,9 @@ start_due(void)
 		to_probe = list_delete_first(to_probe);
 		if (db == NULL)
 			te_shared->left_out++;
-		else if (db->state == TE_DB_ABSENT && db->parked == 0)
+		else if (db->parked > 0)
+			db->requested = true;	/* its turn comes when it is unparked */
+		else if (db->state == TE_DB_ABSENT)
 			start[db - te_shmem_slot(0)] = looking = db->looking = true;
 	}
 	for (int i = 0; i < nslots; i++)
@@ -324,6 +326,21 @@ te_launcher_main(Datum arg)
 	LWLockAcquire(te_shmem_lock(), LW_EXCLUSIVE);
 	te_shared->launcher_latch = MyLatch;
 	te_shared->launcher_pid = MyProcPid;
+	/*
+	 * An engine that an earlier launcher asked for may be on its way or not;
+	 * if both come, the second finds the slot taken and leaves.
+	 */
+	for (int i = 0; i < te_shmem_slots(); i++)
+	{
+		TeDatabase *db = te_shmem_slot(i);
+
+		if (db->state == TE_DB_STARTING && db->pid == 0)
+		{
+			db->state = TE_DB_BACKOFF;
+			db->restart_at = GetCurrentTimestamp() + INT64CONST(1000000);
+			db->looking = false;
+		}
+	}
 	LWLockRelease(te_shmem_lock());
 
 	list_databases();

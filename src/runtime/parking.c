@@ -22,7 +22,6 @@
 
 #include "access/xact.h"
 #include "catalog/pg_authid.h"
-#include "commands/dbcommands.h"
 #include "commands/defrem.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
@@ -41,11 +40,35 @@
 
 static ProcessUtility_hook_type previous_utility_hook = NULL;
 
-/* what the end of this transaction has to do; one utility command a transaction */
-static Oid	parked = InvalidOid;
-static bool parked_is_dropped = false;
-static Oid	restart_at_end = InvalidOid;
-static Oid	probe_at_end = InvalidOid;	/* a database just created */
+/*
+ * What the end of this transaction has to do.  A command that does not fit
+ * any more runs without: it then waits for the engine, and may fail.
+ */
+#define MAX_PENDING	16
+
+typedef enum PendingKind
+{
+	PENDING_UNPARK,
+	PENDING_UNPARK_DROPPED,		/* the database is gone, if the transaction commits */
+	PENDING_RESTART,			/* its engine has to read the database's settings anew */
+	PENDING_PROBE				/* it has just been created */
+} PendingKind;
+
+static struct
+{
+	Oid			dboid;
+	PendingKind kind;
+}			pending[MAX_PENDING];
+static int	npending = 0;
+
+static void
+add_pending(Oid dboid, PendingKind kind)
+{
+	if (!OidIsValid(dboid) || npending == MAX_PENDING)
+		return;
+	pending[npending].dboid = dboid;
+	pending[npending++].kind = kind;
+}
 
 /* ---- stopping and starting an engine ---------------------------------- */
 
@@ -69,18 +92,18 @@ park(Oid dboid, bool dropped)
 	TeDatabase *db;
 	int			pid = 0;
 
-	if (!te_shmem_available() || !OidIsValid(dboid) || OidIsValid(parked))
+	if (!te_shmem_available() || !OidIsValid(dboid) || npending == MAX_PENDING)
 		return;
 	LWLockAcquire(te_shmem_lock(), LW_EXCLUSIVE);
 	db = te_shmem_find(dboid, true);
 	if (db)
 	{
-		db->parked++;
+		if (db->parked++ == 0)
+			db->parked_from = db->state;
 		pid = stop_engine(db);
 		if (pid == 0)
 			db->state = TE_DB_PARKED;
-		parked = dboid;
-		parked_is_dropped = dropped;
+		add_pending(dboid, dropped ? PENDING_UNPARK_DROPPED : PENDING_UNPARK);
 	}
 	LWLockRelease(te_shmem_lock());
 
@@ -89,35 +112,35 @@ park(Oid dboid, bool dropped)
 	{
 		if (BackendPidGetProc(pid) == NULL)
 			break;
-		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 2, PG_WAIT_EXTENSION);
+		(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 2, PG_WAIT_EXTENSION);
 		CHECK_FOR_INTERRUPTS();
 	}
 }
 
 static void
-unpark(bool committed)
+unpark(Oid dboid, bool dropped)
 {
 	TeDatabase *db;
 
 	LWLockAcquire(te_shmem_lock(), LW_EXCLUSIVE);
-	db = te_shmem_find(parked, false);
-	if (db && --db->parked == 0)
+	db = te_shmem_find(dboid, false);
+	if (db && db->parked > 0 && --db->parked == 0 && db->pid == 0)
 	{
-		if (parked_is_dropped && committed && db->pid == 0)
+		if (dropped)
 		{
 			db->state = TE_DB_FREE;
 			db->dboid = InvalidOid;
 		}
-		else if (db->pid == 0)
+		else if (db->parked_from == TE_DB_ABSENT && !db->requested)
+			db->state = TE_DB_ABSENT;	/* nothing was served, e.g. template1 */
+		else
 		{
-			/* look again, whatever was known: cheap, and right in every case */
 			db->state = TE_DB_BACKOFF;
 			db->restart_at = 0;
 			db->failures = 0;
 		}
 	}
 	LWLockRelease(te_shmem_lock());
-	parked = InvalidOid;
 	te_shmem_wake_launcher();
 }
 
@@ -136,26 +159,33 @@ restart(Oid dboid)
 bool
 te_parking_concerned(void)
 {
-	return OidIsValid(parked) || OidIsValid(restart_at_end) || OidIsValid(probe_at_end);
+	return npending > 0;
 }
 
 void
 te_parking_at_end(bool committed)
 {
-	if (OidIsValid(parked))
-		unpark(committed);
-	if (OidIsValid(restart_at_end))
+	for (int i = 0; i < npending; i++)
 	{
-		if (committed)
-			restart(restart_at_end);
-		restart_at_end = InvalidOid;
+		switch (pending[i].kind)
+		{
+			case PENDING_UNPARK:
+				unpark(pending[i].dboid, false);
+				break;
+			case PENDING_UNPARK_DROPPED:
+				unpark(pending[i].dboid, committed);
+				break;
+			case PENDING_RESTART:
+				if (committed)
+					restart(pending[i].dboid);
+				break;
+			case PENDING_PROBE:
+				if (committed)
+					te_shmem_request(pending[i].dboid, false);
+				break;
+		}
 	}
-	if (OidIsValid(probe_at_end))
-	{
-		if (committed)
-			te_shmem_request(probe_at_end, false);
-		probe_at_end = InvalidOid;
-	}
+	npending = 0;
 }
 
 /* ---- which command concerns which database ---------------------------- */
@@ -195,21 +225,37 @@ may_create_databases(void)
 	return result;
 }
 
+/* will the database be a template, which has no engine? */
+static bool
+is_template(List *options)
+{
+	ListCell   *cell;
+
+	foreach(cell, options)
+	{
+		DefElem    *option = lfirst_node(DefElem, cell);
+
+		if (strcmp(option->defname, "is_template") == 0)
+			return defGetBoolean(option);
+	}
+	return false;
+}
+
 /* may the user copy this database?  The rule of CREATE DATABASE itself */
 static bool
 may_copy(Oid dboid)
 {
 	HeapTuple	tuple;
-	bool		is_template;
+	bool		template;
 
 	if (!OidIsValid(dboid) || !(superuser() || may_create_databases()))
 		return false;
 	tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(dboid));
 	if (!HeapTupleIsValid(tuple))
 		return false;
-	is_template = ((Form_pg_database) GETSTRUCT(tuple))->datistemplate;
+	template = ((Form_pg_database) GETSTRUCT(tuple))->datistemplate;
 	ReleaseSysCache(tuple);
-	return is_template || is_owner(dboid);
+	return template || is_owner(dboid);
 }
 
 static bool
@@ -280,18 +326,16 @@ after(Node *statement)
 
 				if (alter->setstmt->kind == VAR_RESET_ALL ||
 					(alter->setstmt->name && pg_strncasecmp(alter->setstmt->name, "todo_events.", 12) == 0))
-					restart_at_end = get_database_oid(alter->dbname, true);
+					add_pending(get_database_oid(alter->dbname, true), PENDING_RESTART);
 			}
 			break;
 		case T_CreatedbStmt:
 			{
-				const char *name = ((CreatedbStmt *) statement)->dbname;
-				Oid			dboid;
+				CreatedbStmt *create = (CreatedbStmt *) statement;
 
 				CommandCounterIncrement();
-				dboid = get_database_oid(name, true);
-				if (OidIsValid(dboid) && te_launcher_permits(name))
-					probe_at_end = dboid;
+				if (!is_template(create->options) && te_launcher_permits(create->dbname))
+					add_pending(get_database_oid(create->dbname, true), PENDING_PROBE);
 			}
 			break;
 		default:

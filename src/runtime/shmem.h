@@ -92,6 +92,7 @@ typedef struct TeDatabase
 	Oid			dboid;
 	TeDatabaseState state;
 	int			parked;			/* how many commands hold it parked */
+	TeDatabaseState parked_from;	/* the state before the first of them */
 	int			pid;			/* engine, 0 if none */
 	TimestampTz started_at;
 	TimestampTz restart_at;

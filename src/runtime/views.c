@@ -10,11 +10,11 @@
 
 #include "access/xlog.h"
 #include "catalog/pg_authid.h"
-#include "commands/dbcommands.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "runtime/compat.h"
 #include "runtime/health.h"
 #include "runtime/launcher.h"
 #include "runtime/settings.h"

@@ -15,15 +15,16 @@
 #include "access/xact.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_extension.h"
-#include "commands/dbcommands.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "runtime/compat.h"
 #include "runtime/launcher.h"
 #include "runtime/parking.h"
 #include "runtime/shmem.h"
 #include "runtime/wake.h"
 #include "utils/resowner.h"
 
+static bool asked = false;		/* has this session looked whether its database is registered? */
 static bool append_noted = false;
 static bool reload_noted = false;
 static bool register_noted = false;
@@ -47,8 +48,6 @@ permitted(void)
 void
 te_wake_note_append(void)
 {
-	static bool asked = false;
-
 	append_noted = true;
 	if (!asked)
 	{
@@ -120,6 +119,7 @@ at_xact_event(XactEvent event, void *arg)
 			register_at_end = register_noted;
 			break;
 		case XACT_EVENT_ABORT:
+			asked = false;
 			ending = te_parking_concerned();
 			break;
 		case XACT_EVENT_PREPARE:

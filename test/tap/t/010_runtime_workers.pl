@@ -146,6 +146,12 @@ wait_sql('the copy is served too', $running, 't', 'two');
 $node->safe_psql('postgres', 'ALTER DATABASE two RENAME TO three');
 wait_sql('a renamed database is served', $running, 't', 'three');
 $from = time;
+$node->safe_psql('postgres', 'BEGIN; ALTER DATABASE three RENAME TO four; ALTER DATABASE one RENAME TO three; ALTER DATABASE three RENAME TO one; ALTER DATABASE four RENAME TO three; COMMIT');
+cmp_ok(time - $from, '<', 4, 'several in one transaction');
+wait_sql('all are served afterwards', $running, 't', $_) for qw(one three);
+is($node->safe_psql('postgres', "SELECT count(*) FROM todo_events.workers WHERE database LIKE 'template%'"), '0',
+	'a template of CREATE DATABASE does not get an engine by it');
+$from = time;
 $node->safe_psql('postgres', 'DROP DATABASE three');
 cmp_ok(time - $from, '<', 4, 'DROP DATABASE does not wait for the engine');
 my ($rc, $out, $err) = $node->psql('postgres', 'ALTER DATABASE one RENAME TO postgres');
