@@ -19,7 +19,7 @@ use IPC::Run ();
 use Test::More;
 use TodoEvents;
 
-our @EXPORT = qw(load_setup load_start load_finish load_resolve check_ledger ledger_against_topic
+our @EXPORT = qw(load_setup load_start load_finish load_stop load_resolve check_ledger ledger_against_topic
   psql_script readers_setup check_readers);
 
 # tasks that all writers fight over
@@ -214,6 +214,20 @@ sub load_finish
 		ok($good, 'the load ended without an error') or diag("seed $load->{seed}\n" . PostgreSQL::Test::Utils::slurp_file("$load->{dir}/out"));
 	}
 	load_resolve($load->{node}) unless $option{stopped};
+	return;
+}
+
+# Ends a load before its time.
+sub load_stop
+{
+	my ($load) = @_;
+	my $run = $load->{run} or return;
+
+	$run->signal('TERM');
+	load_finish($load, cut => 1, stopped => 1);
+	wait_for_sql($load->{node}, 'the load has left',
+		q{SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'pgbench'});
+	load_resolve($load->{node});
 	return;
 }
 
