@@ -159,6 +159,14 @@ keep_artefacts()
 	if [ -d "$work/run/$1/tmp_check/log" ]; then
 		mkdir -p "$logs/$1"
 		cp -r "$work/run/$1/tmp_check/log/." "$logs/$1/"
+		# PostgreSQL's test library writes what failed there, and not to prove
+		for file in "$logs/$1"/regress_log_*; do
+			if grep -q 'Failed test' "$file"; then
+				say "    $file:"
+				sed -n '/#   Failed test/,/^[^#]*ok /p' "$file" | cut -c 1-300 | head -n 30 |
+					sed 's/^/    | /'
+			fi
+		done
 	fi
 }
 
