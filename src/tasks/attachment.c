@@ -306,6 +306,21 @@ read_columns(TeAttachment *att, const Trigger *trigger, TupleDesc desc)
 	read_done(att, trigger, desc);
 }
 
+/* AFTER ROW triggers of others that may write; foreign keys' checks only look */
+static bool
+writes_follow(Relation rel, Oid ours)
+{
+	for (int i = 0; i < rel->trigdesc->numtriggers; i++)
+	{
+		Trigger    *trigger = &rel->trigdesc->triggers[i];
+
+		if (TRIGGER_FOR_ROW(trigger->tgtype) && TRIGGER_FOR_AFTER(trigger->tgtype) &&
+			trigger->tgfoid != ours && RI_FKey_trigger_type(trigger->tgfoid) != RI_TRIGGER_FK)
+			return true;
+	}
+	return false;
+}
+
 static TeAttachment *
 make_entry(Relation rel)
 {
@@ -322,6 +337,7 @@ make_entry(Relation rel)
 	att->valid = true;
 	if (att->number == 0 || !read_config(att, te_attachment_root(rel)))
 		not_attached(rel);
+	att->writes_follow = writes_follow(rel, te_attachment_function_oid());
 	if (columns != NULL)
 		read_columns(att, columns, RelationGetDescr(rel));
 	if (att->columns[TE_COLUMN_KEY] == InvalidAttrNumber)

@@ -25,7 +25,7 @@
  * another trigger that changes the same row then makes the later event.  The
  * sequence is set last before a row, when all others have had their say.
  */
-#define TE_TRIGGER_CAPTURE	"00_todo_events_capture"
+#define TE_TRIGGER_CAPTURE	"!todo_events_capture"
 #define TE_TRIGGER_COLUMNS	"todo_events_columns"
 #define TE_TRIGGER_TRUNCATE "todo_events_truncate"
 #define TE_TRIGGER_SEQUENCE "zzzz_todo_events_sequence"
@@ -72,6 +72,7 @@ typedef struct TeAttachment
 
 	int32		number;
 	bool		is_partition;
+	bool		writes_follow;	/* others have AFTER ROW triggers here, which may write */
 	bool		standard;		/* made by create_tasks: we keep updated_at and completed_at */
 	char	   *key_prefix;		/* "name/", or NULL */
 	int			key_prefix_len;

@@ -22,7 +22,7 @@
 #include "runtime/errors.h"
 #include "runtime/settings.h"
 #include "tasks/change.h"
-#include "tasks/move.h"
+#include "tasks/held.h"
 #include "tasks/rows.h"
 #include "tasks/sequence.h"
 
@@ -34,7 +34,7 @@ after_row(const TeAttachment *att, TriggerData *trigdata)
 	Relation	rel = trigdata->tg_relation;
 	TeRowImage	row;
 
-	if (te_move_intercept(att, trigdata))
+	if (te_held_intercept(att, trigdata))
 		return;
 
 	row = te_row_image(trigdata->tg_trigslot);
@@ -51,6 +51,7 @@ after_row(const TeAttachment *att, TriggerData *trigdata)
 		else
 			te_change_updated(att, rel, &row, &new);
 	}
+	te_held_done(att, trigdata);
 }
 
 /* ---- whole tables -------------------------------------------------------- */

@@ -9,7 +9,7 @@
 #include "tasks/change.h"
 #include "tasks/config.h"
 #include "tasks/counter.h"
-#include "tasks/move.h"
+#include "tasks/held.h"
 #include "tasks/tasks.h"
 
 void
@@ -18,6 +18,6 @@ te_tasks_init(void)
 	te_attachment_init();
 	te_config_init();
 	te_change_init();
-	te_move_init();
+	te_held_init();
 	te_maintain_register(te_counter_maintain);
 }
