@@ -27,6 +27,7 @@
 static char *acked = NULL;		/* NULL: the role does not run */
 static char *saved = NULL;		/* what the persisted cursor says */
 static int64 save_due = 0;		/* monotonic: not before */
+static Oid	extension = InvalidOid; /* whose log it is */
 static bool saving = false;
 
 static char *
@@ -52,6 +53,22 @@ show(void)
 }
 
 /*
+ * Write the mark, in a transaction.  The extension may have been dropped and
+ * created again since the mark was made: another log, of which the mark would
+ * skip the beginning.  Looked at last, when our lock on the table of cursors
+ * has shown us which extension it belongs to.
+ */
+static void
+write_mark(void)
+{
+	te_cursor_save(TE_PUBLISHER_READER, acked);
+	if (get_extension_oid("todo_events", true) != extension)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("extension todo_events is not the one that this engine has worked for")));
+}
+
+/*
  * An orderly end between two steps, which a shutdown is too: what is
  * acknowledged need not be sent again.  Transactions still work here, as they
  * do for the server's own clean-up of temporary tables.
@@ -59,12 +76,19 @@ show(void)
 static void
 save_at_exit(int code, Datum arg)
 {
-	if (acked == NULL || saving || IsTransactionOrTransactionBlock() || IsTransactionState())
+	if (acked == NULL)
 		return;
-	StartTransactionCommand();
-	if (OidIsValid(get_extension_oid("todo_events", true)) && strcmp(acked, saved) != 0)
-		te_cursor_save(TE_PUBLISHER_READER, acked);
-	CommitTransactionCommand();
+	if (!saving && !IsTransactionState() && strcmp(acked, saved) != 0)
+	{
+		StartTransactionCommand();
+		/* an error would be fatal now, and noisy */
+		if (get_extension_oid("todo_events", true) == extension)
+			write_mark();
+		CommitTransactionCommand();
+	}
+	/* from now on the persisted cursor says it, of whatever log the next engine finds */
+	acked = NULL;
+	show();
 }
 
 const char *
@@ -77,6 +101,8 @@ te_progress_start(const char *persisted)
 		before_shmem_exit(save_at_exit, (Datum) 0);
 		registered = true;
 	}
+	extension = get_extension_oid("todo_events", true);
+	saving = false;				/* an error may have left it set */
 	if (saved != NULL)
 		pfree(saved);
 	saved = keep(persisted);
@@ -130,7 +156,7 @@ te_progress_save(void)
 	te_worker_injection_point("publisher_before_save");
 	saving = true;
 	te_worker_begin("saving the publisher's cursor");
-	te_cursor_save(TE_PUBLISHER_READER, acked);
+	write_mark();
 	te_worker_commit();
 	saving = false;
 	pfree(saved);

@@ -175,6 +175,19 @@ for my $round (1 .. 3)
 }
 check_delivery($node, topic => $load, where => "o.topic = '$load'", name => 'I/O process killed');
 
+# ---- another extension is another log -------------------------------------------------------
+
+my $again = unique_name('again');
+my $engine = engine_pid($node);
+sql("SELECT todo_events.publish('$load', 'com.example.last', '{}') FROM generate_series(1, 100)");
+sql("DROP EXTENSION todo_events; CREATE EXTENSION todo_events; SELECT todo_events.create_topic('$again');
+	SELECT todo_events.publish('$again', 'com.example.first', '{}')");
+wait_for_sql($node, 'the engine of the new extension runs',
+	"SELECT pid <> $engine FROM todo_events.workers WHERE role = 'engine' AND state = 'running' AND database = current_database()");
+wait_for_delivery($node);
+is(scalar(topic_events($node, $again)), 1, 'the new log is published from its beginning');
+is(sql('SELECT high >= 1 AND high <= log_end FROM todo_events.lag'), 't', 'and the lag is its own');
+
 # ---- nothing to deliver to -------------------------------------------------------------------
 
 $node->append_conf('postgresql.conf', "todo_events.brokers = ''");
