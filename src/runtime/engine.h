@@ -16,4 +16,14 @@ extern void te_engine_check(void);
 /* worker.c: serves this slot's database until the process ends */
 extern void te_worker_loop(TeDatabase *slot) pg_attribute_noreturn();
 
+/* worker.c: this process's slot; NULL if it is no engine */
+extern TeDatabase *te_worker_database(void);
+
+/* status.c: role i of n; error, if not NULL, is its newest */
+extern void te_status_role(TeDatabase *db, int i, int nroles, const char *name, bool running,
+						   const char *error);
+
+/* a copy that is cut at a character's boundary if need be */
+extern void te_status_copy(char *to, const char *from, size_t size);
+
 #endif

@@ -17,20 +17,20 @@
  */
 #include "postgres.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "runtime/bytes.h"
 #include "runtime/clock.h"
 #include "runtime/compat.h"
 #include "runtime/io_process.h"
+#include "runtime/io_spawn.h"
 #include "runtime/settings.h"
 #include "runtime/shmem.h"
 #include "runtime/worker.h"
@@ -43,7 +43,6 @@
 #define LEAVE_MS			100		/* so long may it take to leave when told to */
 #define READ_CHUNK			(64 * 1024)
 #define READ_PER_EVENT		(1024 * 1024)	/* then other sockets have their turn */
-#define KEEP_BUFFER			(1024 * 1024)	/* an empty buffer larger than this is given back */
 #define MAX_PROCESSES		16
 
 typedef enum IoState
@@ -53,14 +52,6 @@ typedef enum IoState
 	IO_GREETING,
 	IO_UP
 } IoState;
-
-typedef struct TeBytes
-{
-	char	   *data;
-	size_t		size;
-	size_t		head;			/* first byte not yet consumed */
-	size_t		tail;			/* end of what is filled */
-} TeBytes;
 
 struct TeIoProcess
 {
@@ -86,58 +77,6 @@ static TeIoProcess *processes[MAX_PROCESSES];
 static int	nprocesses = 0;
 
 static void readable(void *arg, int fd, uint32 events);
-static void went_down(TeIoProcess *io, const char *why);
-
-extern char **environ;
-
-/* ---- buffers ---------------------------------------------------------- */
-
-static void
-reserve(TeBytes *b, size_t room)
-{
-	if (b->head == b->tail)
-		b->head = b->tail = 0;
-	if (b->size - b->tail >= room)
-		return;
-	if (b->head > 0 && b->size - (b->tail - b->head) >= room && b->head >= b->size / 2)
-	{
-		memmove(b->data, b->data + b->head, b->tail - b->head);
-		b->tail -= b->head;
-		b->head = 0;
-		return;
-	}
-	{
-		size_t		size = Max(b->size * 2, b->tail + room);
-
-		size = Max(size, READ_CHUNK);
-		if (b->data)
-			b->data = repalloc_huge(b->data, size);
-		else
-			b->data = MemoryContextAllocHuge(TopMemoryContext, size);
-		b->size = size;
-	}
-}
-
-static void
-shrink(TeBytes *b)
-{
-	if (b->head != b->tail)
-		return;
-	b->head = b->tail = 0;
-	if (b->size > KEEP_BUFFER)
-	{
-		pfree(b->data);
-		b->data = NULL;
-		b->size = 0;
-	}
-}
-
-static void
-discard(TeBytes *b)
-{
-	b->head = b->tail = 0;
-	shrink(b);
-}
 
 /* ---- death ------------------------------------------------------------ */
 
@@ -204,8 +143,8 @@ hang_up(TeIoProcess *io, bool kill_it)
 		io->dying_since = te_clock_monotonic();
 		io->pid = 0;
 	}
-	discard(&io->in);
-	discard(&io->out);
+	te_bytes_discard(&io->in);
+	te_bytes_discard(&io->out);
 }
 
 /* wait for it to leave, a little while; then it has to */
@@ -249,83 +188,6 @@ went_down(TeIoProcess *io, const char *why)
 
 /* ---- birth ------------------------------------------------------------ */
 
-static char *
-program_path(void)
-{
-	const char *setting = te_setting_string(TE_SET_IO_PROGRAM);
-	Dl_info		info;
-	char	   *path;
-
-	if (setting[0])
-		return pstrdup(setting);
-	if (dladdr((void *) te_io_create, &info) == 0 || info.dli_fname == NULL)
-		ereport(ERROR,
-				errcode(ERRCODE_INTERNAL_ERROR),
-				errmsg("could not find out where the todo_events library is"));
-	path = pstrdup(info.dli_fname);
-	get_parent_directory(path);
-	return psprintf("%s/todo_events_io-%s", path, TE_VERSION);
-}
-
-/*
- * What the I/O process gets to see of the server's environment: nothing that
- * could hold a secret.
- */
-static char **
-minimal_environment(void)
-{
-	static const char *const passed[] = {
-		"TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "LD_LIBRARY_PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS", NULL
-	};
-	char	  **result = palloc0(sizeof(char *) * (lengthof(passed) + 2));
-	int			n = 0;
-
-	result[n++] = pstrdup("PATH=/usr/bin:/bin");
-	result[n++] = pstrdup("LC_ALL=C");
-	for (int i = 0; passed[i]; i++)
-	{
-		const char *value = getenv(passed[i]);
-
-		if (value)
-			result[n++] = psprintf("%s=%s", passed[i], value);
-	}
-	return result;
-}
-
-static int
-spawn(TeIoProcess *io, const char *path, int fd)
-{
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attributes;
-	sigset_t	signals;
-	char	   *argv[] = {unconstify(char *, path), unconstify(char *, io->role), NULL};
-	int			rc;
-
-	posix_spawn_file_actions_init(&actions);
-	posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-	posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
-	posix_spawn_file_actions_adddup2(&actions, fd, TE_IO_FD);
-#ifdef TE_HAVE_SPAWN_CLOSEFROM
-	posix_spawn_file_actions_addclosefrom_np(&actions, TE_IO_FD + 1);
-#endif
-
-	/* none of the server's signal arrangements, and out of the reach of a terminal's */
-	posix_spawnattr_init(&attributes);
-	posix_spawnattr_setflags(&attributes,
-							 POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
-	sigfillset(&signals);
-	posix_spawnattr_setsigdefault(&attributes, &signals);
-	sigemptyset(&signals);
-	posix_spawnattr_setsigmask(&attributes, &signals);
-
-	rc = posix_spawn(&io->pid, path, &actions, &attributes, argv, minimal_environment());
-	posix_spawn_file_actions_destroy(&actions);
-	posix_spawnattr_destroy(&attributes);
-	if (rc != 0)
-		io->pid = 0;
-	return rc;
-}
-
 static void
 greet(TeIoProcess *io)
 {
@@ -343,7 +205,7 @@ greet(TeIoProcess *io)
 static void
 launch(TeIoProcess *io)
 {
-	char	   *path = program_path();
+	char	   *path = te_io_program();
 	int			pair[2];
 	int			rc;
 
@@ -360,7 +222,7 @@ launch(TeIoProcess *io)
 		went_down(io, psprintf("could not create a socket pair: %s", strerror(saved)));
 		return;
 	}
-	rc = spawn(io, path, pair[1]);
+	rc = te_io_spawn(path, io->role, pair[1], &io->pid);
 	close(pair[1]);
 	if (rc != 0)
 	{
@@ -508,7 +370,7 @@ take_frames(TeIoProcess *io)
 
 		if (good && io->in.tail - io->in.head - TE_WIRE_HEADER < length)
 		{
-			reserve(&io->in, length + TE_WIRE_HEADER);
+			te_bytes_reserve(&io->in, length + TE_WIRE_HEADER);
 			return true;
 		}
 		if (good)
@@ -542,7 +404,7 @@ readable(void *arg, int fd, uint32 events)
 	{
 		ssize_t		n;
 
-		reserve(&io->in, READ_CHUNK);
+		te_bytes_reserve(&io->in, READ_CHUNK);
 		n = recv(io->fd, io->in.data + io->in.tail, io->in.size - io->in.tail, 0);
 		if (n > 0)
 		{
@@ -560,7 +422,7 @@ readable(void *arg, int fd, uint32 events)
 		went_down(io, NULL);
 		return;
 	}
-	shrink(&io->in);
+	te_bytes_shrink(&io->in);
 }
 
 /* ---- frames out ------------------------------------------------------- */
@@ -568,7 +430,7 @@ readable(void *arg, int fd, uint32 events)
 char *
 te_io_frame_begin(TeIoProcess *io, uint16 type, size_t max_body)
 {
-	reserve(&io->out, TE_WIRE_HEADER + max_body);
+	te_bytes_reserve(&io->out, TE_WIRE_HEADER + max_body);
 	io->frame = io->out.tail;
 	io->frame_type = type;
 	return io->out.data + io->frame + TE_WIRE_HEADER;
@@ -587,7 +449,7 @@ te_io_flush(TeIoProcess *io)
 {
 	if (io->fd < 0)
 	{
-		discard(&io->out);
+		te_bytes_discard(&io->out);
 		return;
 	}
 	while (io->out.head < io->out.tail)
@@ -608,7 +470,7 @@ te_io_flush(TeIoProcess *io)
 	te_worker_watch(io->fd,
 					WL_SOCKET_READABLE | (io->out.head < io->out.tail ? WL_SOCKET_WRITEABLE : 0),
 					readable, io);
-	shrink(&io->out);
+	te_bytes_shrink(&io->out);
 }
 
 size_t

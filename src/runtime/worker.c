@@ -20,7 +20,6 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
@@ -37,7 +36,6 @@
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/snapmgr.h"
-#include "utils/timestamp.h"
 
 #define BACKOFF_BASE_MS		100
 #define BACKOFF_CAP_MS		60000
@@ -106,117 +104,22 @@ te_worker_is_engine(void)
 	return db != NULL;
 }
 
+TeDatabase *
+te_worker_database(void)
+{
+	return db;
+}
+
 int
 te_worker_current_role(void)
 {
 	return current_role;
 }
 
-/* ---- what is shown ---------------------------------------------------- */
-
-static void
-copy_text(char *to, const char *from, size_t size)
-{
-	int			len = from ? strlen(from) : 0;
-
-	if (len >= (int) size)
-		len = pg_mbcliplen(from, len, size - 1);
-	memcpy(to, from ? from : "", len);
-	to[len] = '\0';
-}
-
 static void
 show_role(int i, const char *error)
 {
-	TeRoleStatus *status = &db->roles[i];
-
-	LWLockAcquire(te_shmem_lock(), LW_EXCLUSIVE);
-	db->nroles = nroles;
-	strlcpy(status->name, roles[i].role->name, sizeof(status->name));
-	if (status->running != roles[i].running || status->since == 0)
-		status->since = GetCurrentTimestamp();
-	status->running = roles[i].running;
-	if (!status->running)
-		status->io_pid = 0;
-	if (error)
-	{
-		status->errors++;
-		status->last_error_at = GetCurrentTimestamp();
-		copy_text(status->last_error, error, sizeof(status->last_error));
-	}
-	LWLockRelease(te_shmem_lock());
-}
-
-void
-te_worker_note_io(int role, int pid, bool restarted, const char *versions, int len)
-{
-	if (db == NULL || role < 0)
-		return;
-	LWLockAcquire(te_shmem_lock(), LW_EXCLUSIVE);
-	db->roles[role].io_pid = pid;
-	if (restarted)
-		db->roles[role].restarts++;
-	if (versions)
-	{
-		len = Min(len, (int) sizeof(db->io_versions) - 1);
-		memcpy(db->io_versions, versions, len);
-		db->io_versions[len] = '\0';
-	}
-	LWLockRelease(te_shmem_lock());
-	if (restarted)
-		pg_atomic_fetch_add_u64(&db->counters.io_restarts, 1);
-}
-
-void
-te_worker_health(int level, const char *component, const char *message, const char *hint)
-{
-	TeHealthLine *line = NULL;
-	bool		news;
-	char		name[TE_HEALTH_COMPONENT];
-	char		text[TE_HEALTH_TEXT];
-
-	if (db == NULL)
-		return;
-	/* compare what is stored, which may be cut */
-	copy_text(name, component, sizeof(name));
-	copy_text(text, message, sizeof(text));
-
-	LWLockAcquire(te_shmem_lock(), LW_EXCLUSIVE);
-	for (int i = 0; i < TE_HEALTH_LINES; i++)
-	{
-		TeHealthLine *l = &db->health[i];
-
-		if (l->level != 0 && strcmp(l->component, name) == 0)
-		{
-			line = l;
-			break;
-		}
-		if (l->level == 0 && line == NULL)
-			line = l;
-	}
-	if (line == NULL)
-	{
-		LWLockRelease(te_shmem_lock());
-		return;
-	}
-	news = level != line->level || strcmp(line->message, text) != 0;
-	if (level == 0)
-		line->level = 0;
-	else if (news)
-	{
-		line->level = level;
-		line->since = GetCurrentTimestamp();
-		strcpy(line->component, name);
-		strcpy(line->message, text);
-	}
-	if (level != 0)
-		copy_text(line->hint, hint, sizeof(line->hint));
-	LWLockRelease(te_shmem_lock());
-
-	if (news && level >= 2)
-		ereport(LOG,
-				errmsg("todo_events: %s: %s", name, text),
-				hint && hint[0] ? errhint("%s", hint) : 0);
+	te_status_role(db, i, nroles, roles[i].role->name, roles[i].running, error);
 }
 
 /* ---- transactions ----------------------------------------------------- */
@@ -408,7 +311,7 @@ call_role(int i, RoleCall call, bool woken, Watch *watch, uint32 events, int64 *
 		HOLD_INTERRUPTS();
 		MemoryContextSwitchTo(step_context);
 		error = CopyErrorData();
-		copy_text(message, error->message, sizeof(message));
+		te_status_copy(message, error->message, sizeof(message));
 		EmitErrorReport();
 		FlushErrorState();
 		clean_up();
