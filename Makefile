@@ -53,7 +53,7 @@ build/todo_events--$(TE_VERSION).sql: $(ROOMS_SQL) todo_events.control
 # what every module has, the background workers' entries, and the C functions that the SQL names
 build/todo_events.map: $(ROOMS_SQL)
 	@mkdir -p build
-	{ echo '{ global: Pg_magic_func; _PG_init; te_launcher_main; te_engine_main; pg_finfo_*; te_launcher_main; te_engine_main;'; \
+	{ echo '{ global: Pg_magic_func; _PG_init; te_launcher_main; te_engine_main; pg_finfo_*;'; \
 	  sed -n "s/.*'MODULE_PATHNAME', *'\([a-z0-9_]*\)'.*/\1;/p" $(ROOMS_SQL); \
 	  echo 'local: *; };'; } > $@
 todo_events.so: build/todo_events.map
