@@ -225,7 +225,7 @@ give_to_user()
 # ---- the suites ------------------------------------------------------------------
 
 # prove with the counting harness
-prove=(prove --merge --timer --ext .pl --harness TodoEvents::Harness)
+prove=(prove --merge --timer --ext .pl --ext .t --harness TodoEvents::Harness)
 
 start_kafka()
 {
@@ -241,7 +241,15 @@ start_kafka()
 
 suite_unit()
 {
-	run_suite unit 5 tap "${prove[@]}" --exec '' --ext .t -r test/unit
+	local tests=() file
+
+	# programs made from C, and what is Python
+	for file in "$work"/build/unit/* "$work"/test/unit/*.py; do
+		if [ -f "$file" ] && [ -x "$file" ]; then
+			tests+=("$file")
+		fi
+	done
+	run_suite unit 5 tap "${prove[@]}" --exec '' ${tests[@]+"${tests[@]}"}
 }
 
 suite_regress()
