@@ -10,7 +10,7 @@ MODULE_big = todo_events
 RUNTIME_OBJS = clock.o inject.o settings.o settings_check.o settings_rows.o shmem.o launcher.o engine.o parking.o worker.o status.o io_process.o io_spawn.o wake.o views.o
 LOG_OBJS = ring.o log.o idempotency.o row.o mark.o token.o cursor.o reader.o durable.o json.o event.o identity.o maintain.o functions.o role.o
 TASKS_OBJS = row_json.o attachment.o config.o counter.o upkeep.o change.o sequence.o held.o capture.o checks.o attach.o standard.o tasks.o
-PUBLISHER_OBJS = window.o routes.o topics.o connect.o cycle.o letter_store.o refusals.o dead_letters.o progress.o publish.o publisher.o
+PUBLISHER_OBJS = window.o routes.o topics.o connect.o cycle.o letter_store.o refusals.o dead_letters.o answers.o progress.o publish.o publisher.o
 OBJS = src/todo_events.o \
 	$(addprefix src/runtime/,$(RUNTIME_OBJS)) \
 	$(addprefix src/log/,$(LOG_OBJS)) \
@@ -48,7 +48,9 @@ io:
 
 build/todo_events--$(TE_VERSION).sql: $(ROOMS_SQL) todo_events.control
 	@mkdir -p build
-	{ printf '%s\n' '\echo Use "CREATE EXTENSION todo_events" to load this file. \quit'; cat $(ROOMS_SQL); } > $@
+	{ printf '%s\n' '\echo Use "CREATE EXTENSION todo_events" to load this file. \quit' \
+	  '-- a trusted script runs as a superuser: nothing of the installer is in its path' \
+	  'SET LOCAL search_path = pg_catalog, pg_temp;'; cat $(ROOMS_SQL); } > $@
 
 # what every module has, the background workers' entries, and the C functions that the SQL names
 build/todo_events.map: $(ROOMS_SQL)

@@ -35,6 +35,7 @@
 #include "publisher/topics.h"
 #include "runtime/clock.h"
 #include "runtime/errors.h"
+#include "runtime/shmem.h"
 #include "runtime/wake.h"
 #include "runtime/worker.h"
 
@@ -125,9 +126,13 @@ static void
 note_dropped(const char *reader, int64 lo, int64 hi)
 {
 	Relation	letters = te_letters_open(RowExclusiveLock);
+	TeDatabase *db = te_shmem_available() ? te_shmem_my_database(false) : NULL;
 	Datum		values[TE_LETTER_COLUMNS] = {0};
 	bool		nulls[TE_LETTER_COLUMNS];
 
+	/* by ids: nobody has looked which of them were events */
+	if (db != NULL)
+		pg_atomic_fetch_add_u64(&db->counters.dropped, hi - lo + 1);
 	memset(nulls, true, sizeof(nulls));
 	values[TE_LETTER_ID - 1] = Int64GetDatum(te_letter_next_id());
 	values[TE_LETTER_AT - 1] = TimestampTzGetDatum(te_clock_now());

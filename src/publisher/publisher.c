@@ -25,6 +25,7 @@
 #include "utils/memutils.h"
 
 #include "log/reader.h"
+#include "publisher/answers.h"
 #include "publisher/connect.h"
 #include "publisher/cycle.h"
 #include "publisher/dead_letters.h"
@@ -102,61 +103,6 @@ io_down(void *arg)
 	p.lost = true;
 }
 
-static bool
-frame_ack(TeWireIn *in)
-{
-	uint64		batch = te_wire_get_u64(in);
-	uint32		acked;
-
-	if (!te_wire_done(in) || !te_window_ack(p.window, batch, &acked))
-		return false;
-	pg_atomic_fetch_add_u64(&p.db->counters.messages_acked, acked);
-	return true;
-}
-
-static bool
-frame_refused(TeWireIn *in)
-{
-	TeRefusal	refusal;
-	const TeTopic *topic;
-	char		code_name[64];
-	char		reason[512];
-
-	refusal.batch = te_wire_get_u64(in);
-	refusal.event = (int64) te_wire_get_u64(in);
-	topic = te_routes_topic(te_wire_get_u16(in));
-	refusal.code = (int32) te_wire_get_u32(in);
-	te_outside_text(code_name, sizeof(code_name), te_wire_get_str(in));
-	te_outside_text(reason, sizeof(reason), te_wire_get_str(in));
-	refusal.attempts = te_wire_get_u32(in);
-	if (!te_wire_done(in) || topic == NULL || !te_window_refuse(p.window, refusal.batch))
-		return false;
-	refusal.topic = topic->name;
-	refusal.code_name = code_name;
-	refusal.reason = reason;
-	te_refusals_add(p.refusals, &refusal);
-	pg_atomic_fetch_add_u64(&p.db->counters.messages_refused, 1);
-	return true;
-}
-
-static bool
-frame_stats(TeWireIn *in)
-{
-	uint32		p50;
-	uint32		p99;
-
-	for (int i = 0; i < 4; i++)
-		(void) te_wire_get_u64(in);	/* we count ourselves */
-	(void) te_wire_get_u32(in);
-	p50 = te_wire_get_u32(in);
-	p99 = te_wire_get_u32(in);
-	if (!te_wire_done(in))
-		return false;
-	pg_atomic_write_u64(&p.db->counters.ack_p50_us, p50);
-	pg_atomic_write_u64(&p.db->counters.ack_p99_us, p99);
-	return true;
-}
-
 static void
 io_frame(void *arg, uint16 type, TeWireIn *in)
 {
@@ -170,16 +116,16 @@ io_frame(void *arg, uint16 type, TeWireIn *in)
 			te_worker_health(0, "configuration", "", NULL);
 			break;
 		case TE_FRAME_ACK:
-			good = frame_ack(in);
+			good = te_answer_ack(in, p.window, &p.db->counters);
 			break;
 		case TE_FRAME_REFUSED:
-			good = frame_refused(in);
+			good = te_answer_refused(in, p.window, p.refusals, &p.db->counters);
 			break;
 		case TE_FRAME_TOPIC_STATE:
 			good = te_topic_state(in);
 			break;
 		case TE_FRAME_STATS:
-			good = frame_stats(in);
+			good = te_answer_stats(in, &p.db->counters);
 			break;
 		default:
 			good = false;
