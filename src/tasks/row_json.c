@@ -34,7 +34,6 @@
 #include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
-#include "utils/pg_locale.h"
 #include "utils/typcache.h"
 #include "utils/uuid.h"
 
@@ -516,7 +515,7 @@ te_row_json_pin(void)
 		pin("bytea_output", "hex");
 	if (extra_float_digits != 1)
 		pin("extra_float_digits", "1");
-	if (strcmp(locale_monetary, "C") != 0)
+	if (strcmp(GetConfigOption("lc_monetary", false, false), "C") != 0)
 		pin("lc_monetary", "C");
 	if (strcmp(namespace_search_path, "pg_catalog") != 0)
 		pin("search_path", "pg_catalog");
