@@ -11,6 +11,9 @@
  */
 #include "kafka_private.h"
 
+/* of the protocol; librdkafka names it since 2.9 or so */
+#define INCONSISTENT_TOPIC_ID	((rd_kafka_resp_err_t) 103)
+
 TeVerdict
 te_kafka_verdict(int code)
 {
@@ -39,7 +42,7 @@ te_kafka_verdict(int code)
 
 		case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
 		case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_ID:
-		case RD_KAFKA_RESP_ERR_INCONSISTENT_TOPIC_ID:
+		case INCONSISTENT_TOPIC_ID:
 		case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
 		case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
 			return TE_VERDICT_TOPIC;
