@@ -288,7 +288,8 @@ def a_topic_deleted_while_running_is_created_again():
     rows = by_key(kafka.consume("deleted"))
     for k in range(3):
         values = [int(v.split(":")[1]) for v in rows["k%d" % k]]
-        assert values == list(range(10, 30)), values
+        # what the old topic took before the brokers knew of its end went with it
+        assert 10 <= values[0] < 28 and values == list(range(values[0], 30)), values
     assert not worker.refused
     worker.close()
 
@@ -357,11 +358,12 @@ def a_frozen_broker_is_told_apart_and_loses_nothing():
 @test
 def killed_under_load_nothing_is_lost_and_order_is_kept():
     """The next life sends again what has no ACK; the same worker's batches, in order."""
-    batches = {n: numbered((n - 1) * 100, 100, 10) for n in range(1, 201)}
+    batches = {n: numbered((n - 1) * 100, 100, 10) for n in range(1, 1001)}
     acked = set()
     for life in range(4):
         worker = start("killed")
         todo = [n for n in sorted(batches) if n not in acked]
+        assert len(todo) > 20, "the kills came too late to prove anything"
         number = {}
         for n in todo:
             number[worker.publish(batches[n])] = n
@@ -374,7 +376,7 @@ def killed_under_load_nothing_is_lost_and_order_is_kept():
         else:
             settled(worker, *number)
         acked.update(number[b] for b in worker.acked)
-    check_order(kafka.consume("killed"), 20000, 10, repeats=True)
+    check_order(kafka.consume("killed"), 100000, 10, repeats=True)
     worker.close()
 
 
