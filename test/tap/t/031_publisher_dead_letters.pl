@@ -121,7 +121,12 @@ like(refused("SELECT todo_events.redrive('$small', rate => 0)"), qr/22023/, 'no 
 
 my $gone = unique_name('gone');
 sql("SELECT todo_events.create_topic('$gone')");
-sql("BEGIN; SELECT todo_events.publish('$gone', 'com.example.orphan', '{}', key => 'o'); DELETE FROM todo_events.topic_config WHERE topic = '$gone'; COMMIT");
+my $writer = $node->background_psql('postgres');
+$writer->query_safe("BEGIN; SELECT todo_events.publish('$gone', 'com.example.orphan', '{}', key => 'o')");
+sql("BEGIN; DELETE FROM todo_events.topic_config WHERE topic = '$gone'; SELECT todo_events.create_topic('$gone-next'); COMMIT");
+wait_for_sql($node, 'the engine has taken up the change', "SELECT state = 'created' FROM todo_events.topics WHERE topic = '$gone-next'");
+$writer->query_safe('COMMIT');
+$writer->quit;
 wait_for_delivery($node);
 is(sql("SELECT topic, key, code_name, state FROM todo_events.dead_letters WHERE type = 'com.example.orphan'"),
 	"$gone|o|todo_events.unknown_topic|waiting", 'an event whose topic is not configured any more is a dead letter');
