@@ -48,9 +48,11 @@ COMMENT ON TABLE todo_events_internal.cursor IS
 COMMENT ON TABLE todo_events_internal.idempotency IS
 'idempotency keys used within the log''s retention, by attachment';
 
-CREATE SEQUENCE todo_events_internal.log_id CACHE 1;
+CREATE SEQUENCE todo_events_internal.log_id MINVALUE 0 CACHE 1;
+SELECT pg_catalog.setval('todo_events_internal.log_id', 0);
 COMMENT ON SEQUENCE todo_events_internal.log_id IS 'ids of the event log; drawn after the transaction has its xid';
-CREATE SEQUENCE todo_events_internal.cursor_number CACHE 1;
+CREATE SEQUENCE todo_events_internal.cursor_number MINVALUE 0 CACHE 1;
+SELECT pg_catalog.setval('todo_events_internal.cursor_number', 0);
 COMMENT ON SEQUENCE todo_events_internal.cursor_number IS 'numbers of the rows of todo_events_internal.cursor';
 CREATE SEQUENCE todo_events_internal.log_floor MINVALUE 0 START 0 CACHE 1;
 COMMENT ON SEQUENCE todo_events_internal.log_floor IS

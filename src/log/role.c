@@ -19,6 +19,7 @@
 #include "log/cursor.h"
 #include "log/maintain.h"
 #include "log/reader.h"
+#include "log/ring.h"
 #include "log/role.h"
 #include "runtime/clock.h"
 #include "runtime/worker.h"
@@ -27,6 +28,7 @@
 #define UNSETTLED_EVERY_US	(10 * 1000000)
 
 static TeReader *reader = NULL;
+static Oid	log_oid;				/* the log that it reads */
 static char saved[TE_MARK_MAX + 1];
 static int64 mark_due;			/* monotonic; TE_NEVER = nothing new */
 static int64 maintain_due;		/* monotonic */
@@ -52,6 +54,7 @@ log_start(void)
 
 	te_worker_begin("opening the event log");
 	reader = te_reader_open(TE_LOG_READER, TopMemoryContext);
+	log_oid = te_ring_parent_oid(TE_RING_LOG);
 	mark = te_reader_mark(reader);
 	strlcpy(saved, mark, sizeof(saved));
 	te_worker_commit();
@@ -88,6 +91,11 @@ follow(int64 now)
 	if (!behind && strcmp(mark, saved) != 0)
 	{
 		te_cursor_save(TE_LOG_READER, mark);
+		/* the lock that the save took keeps it from being dropped from here on */
+		if (te_ring_parent_oid(TE_RING_LOG) != log_oid)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("the event log is not the one that this engine has read")));
 		strlcpy(saved, mark, sizeof(saved));
 	}
 	te_worker_commit();
