@@ -203,7 +203,8 @@ fetch_kafka()
 }
 
 if [ "$what" = list ]; then
-	missing $(packages test)
+	list=$(packages test)
+	missing $list
 	exit 0
 fi
 install_packages "$what"

@@ -314,7 +314,8 @@ raw_fill(char *buffer, size_t size, uint64_t seed)
 {
 	static const char *const words[] = {
 		"\"title\":\"buy milk\",", "\"status\":\"pending\",", "\"description\":null,",
-		"\"user_id\":\"", "\",\"tags\":[\"home\",\"shop\"],", "\"due_at\":\"2031-05-06T07:08:09Z\",",
+		"\"user_id\":\"", "\",\"tags\":[\"home\",\"shop\"],",
+		"\"due_at\":\"2031-05-06T07:08:09Z\",",
 		"\"priority\":\"normal\",", "\"sequence\":"
 	};
 	uint64_t	state = (seed + 1) * UINT64_C(0x9e3779b97f4a7c15);

@@ -100,8 +100,7 @@ put_headers(const rd_kafka_message_t *message)
 	if (rd_kafka_message_headers(message, &headers) == RD_KAFKA_RESP_ERR_NO_ERROR)
 	{
 		for (size_t i = 0;
-			 rd_kafka_header_get_all(headers, i, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR;
-			 i++)
+			 !rd_kafka_header_get_all(headers, i, &name, &value, &size); i++)
 		{
 			if (i > 0)
 				putc_unlocked(',', stdout);
@@ -202,16 +201,17 @@ main(int argc, char **argv)
 		{"--headers", NULL, NULL, &headers},
 		{0}
 	};
-	int			topics = raw_options(argc, argv, options,
-									 "raw_consume TOPIC ... [option ...]\n"
-									 "  --from beginning|end    (beginning)\n"
-									 "  --count N               end after N messages\n"
-									 "  --until-end             end when all partitions are read\n"
-									 "  --idle-exit SECONDS     end after so long without a message\n"
-									 "  --timeout SECONDS       end after so long; an error with --count\n"
-									 "  --topic-timeout SECONDS for a topic to exist (10)\n"
-									 "  --headers               show headers\n"
-									 "  --quiet-count           write no messages, only count them");
+	const char *usage =
+		"raw_consume TOPIC ... [option ...]\n"
+		"  --from beginning|end    (beginning)\n"
+		"  --count N               end after N messages\n"
+		"  --until-end             end when all partitions are read\n"
+		"  --idle-exit SECONDS     end after so long without a message\n"
+		"  --timeout SECONDS       end after so long; an error with --count\n"
+		"  --topic-timeout SECONDS for a topic to exist (10)\n"
+		"  --headers               show headers\n"
+		"  --quiet-count           write no messages, only count them";
+	int			topics = raw_options(argc, argv, options, usage);
 	rd_kafka_topic_t *rkts[MAX_TOPICS];
 	int			partitions[MAX_TOPICS];
 	int			all_partitions = 0;

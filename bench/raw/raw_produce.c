@@ -75,7 +75,7 @@ main(int argc, char **argv)
 					"  --linger MS             linger.ms (0)\n"
 					"  --batch BYTES           batch.size; 0: librdkafka's default\n"
 					"  --codec NAME            none, lz4, snappy, gzip (none)\n"
-					"  --timeout SECONDS       for the topic, and for the last messages (60)") != 0 ||
+					"  --timeout SECONDS       for the topic, and for the last ones (60)") != 0 ||
 		topic == NULL || size < 1)
 		raw_die("--topic is missing, or something is too much (see --help)");
 

@@ -48,12 +48,13 @@ static void
 create(const char *name, int partitions, const char *config)
 {
 	char		errstr[256];
-	rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(name, partitions, -1, errstr, sizeof(errstr));
+	rd_kafka_NewTopic_t *topic;
 	rd_kafka_event_t *event;
 	size_t		count;
 	const rd_kafka_topic_result_t **results;
 	char	   *pairs = config ? strdup(config) : NULL;
 
+	topic = rd_kafka_NewTopic_new(name, partitions, -1, errstr, sizeof(errstr));
 	if (topic == NULL)
 		raw_die("%s", errstr);
 	for (char *pair = pairs ? strtok(pairs, " ") : NULL; pair != NULL; pair = strtok(NULL, " "))
@@ -68,7 +69,8 @@ create(const char *name, int partitions, const char *config)
 	free(pairs);
 	rd_kafka_CreateTopics(rk, &topic, 1, admin, queue);
 	event = answer();
-	results = rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &count);
+	results = rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event),
+												  &count);
 	check_topics(results, count);
 	rd_kafka_event_destroy(event);
 	rd_kafka_NewTopic_destroy(topic);
@@ -94,7 +96,8 @@ delete(const char *name)
 
 	rd_kafka_DeleteTopics(rk, &topic, 1, admin, queue);
 	event = answer();
-	results = rd_kafka_DeleteTopics_result_topics(rd_kafka_event_DeleteTopics_result(event), &count);
+	results = rd_kafka_DeleteTopics_result_topics(rd_kafka_event_DeleteTopics_result(event),
+												  &count);
 	check_topics(results, count);
 	rd_kafka_event_destroy(event);
 	rd_kafka_DeleteTopic_destroy(topic);
@@ -131,26 +134,32 @@ offsets(const char *name)
 static void
 config(const char *name)
 {
-	rd_kafka_ConfigResource_t *resource = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, name);
+	rd_kafka_ConfigResource_t *resource;
 	rd_kafka_event_t *event;
 	size_t		count;
 	const rd_kafka_ConfigResource_t **results;
+	const rd_kafka_DescribeConfigs_result_t *described;
 
+	resource = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, name);
 	rd_kafka_DescribeConfigs(rk, &resource, 1, admin, queue);
 	event = answer();
-	results = rd_kafka_DescribeConfigs_result_resources(
-														rd_kafka_event_DescribeConfigs_result(event), &count);
+	described = rd_kafka_event_DescribeConfigs_result(event);
+	results = rd_kafka_DescribeConfigs_result_resources(described, &count);
 	for (size_t i = 0; i < count; i++)
 	{
 		size_t		entries;
-		const rd_kafka_ConfigEntry_t **entry = rd_kafka_ConfigResource_configs(results[i], &entries);
+		const rd_kafka_ConfigEntry_t **entry;
 
 		if (rd_kafka_ConfigResource_error(results[i]) != RD_KAFKA_RESP_ERR_NO_ERROR)
 			raw_die("topic %s: %s", name, rd_kafka_ConfigResource_error_string(results[i]));
+		entry = rd_kafka_ConfigResource_configs(results[i], &entries);
 		for (size_t j = 0; j < entries; j++)
+		{
+			const char *value = rd_kafka_ConfigEntry_value(entry[j]);
+
 			if (!rd_kafka_ConfigEntry_is_default(entry[j]))
-				printf("%s=%s\n", rd_kafka_ConfigEntry_name(entry[j]),
-					   rd_kafka_ConfigEntry_value(entry[j]) ? rd_kafka_ConfigEntry_value(entry[j]) : "");
+				printf("%s=%s\n", rd_kafka_ConfigEntry_name(entry[j]), value ? value : "");
+		}
 	}
 	rd_kafka_event_destroy(event);
 	rd_kafka_ConfigResource_destroy(resource);

@@ -378,7 +378,8 @@ cmd_start()
 	else
 		launch && return 0
 	fi
-	die "a port is taken: $(grep -m 1 -hE 'Address already in use|Socket server failed' "$dir/logs/server.log")"
+	die "a port is taken: $(grep -m 1 -hE 'Address already in use|Socket server failed' \
+		"$dir/logs/server.log")"
 }
 
 # ---- ending ---------------------------------------------------------------
@@ -426,6 +427,9 @@ dir=$2
 shift 2
 case $command in start | stop | kill | freeze | thaw | status) ;; *) usage ;; esac
 [ "$command" != start ] || mkdir -p "$dir"
-[ -d "$dir" ] || { [ "$command" = status ] && { echo stopped; exit 3; }; die "no such directory: $dir"; }
+if [ ! -d "$dir" ]; then
+	[ "$command" != status ] || { echo stopped; exit 3; }
+	die "no such directory: $dir"
+fi
 dir=$(cd "$dir" && pwd)
 "cmd_$command" "$@"
