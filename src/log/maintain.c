@@ -90,12 +90,14 @@ segment_may_go(Relation rel, void *arg)
 {
 	Emptying   *e = arg;
 	ListCell   *cell;
+	int64		min;
 
 	/* nobody can append now: this is the last word on what it holds */
 	if (RelationGetRelid(rel) ==
 		te_ring_segment_oid(TE_RING_LOG, (int) (te_ring_current(TE_RING_LOG) % te_ring_segments(TE_RING_LOG))))
 		return false;
-	e->max = te_ring_segment_max(TE_RING_LOG, e->segment);
+	if (!te_ring_segment_bounds(TE_RING_LOG, e->segment, &min, &e->max))
+		return true;
 	foreach(cell, te_reader_enabled_names())
 	{
 		const char *name = lfirst(cell);
@@ -106,8 +108,9 @@ segment_may_go(Relation rel, void *arg)
 			continue;
 		if (!e->drop)
 			return false;
+		/* of this segment: an earlier one was told of when it went */
 		if (dropped_callback != NULL)
-			dropped_callback(name, low, e->max);
+			dropped_callback(name, Max(low, min), e->max);
 	}
 	return true;
 }

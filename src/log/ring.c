@@ -203,11 +203,11 @@ te_ring_is_empty(TeRingId id)
 	return true;
 }
 
-int64
-te_ring_segment_max(TeRingId id, int segment)
+bool
+te_ring_segment_bounds(TeRingId id, int segment, int64 *min, int64 *max)
 {
 	Relation	rel = table_open(ring_get(id)->heap[segment], AccessShareLock);
-	int64		max = PG_INT64_MIN;
+	bool		found = false;
 
 	if (RelationGetNumberOfBlocks(rel) > 0)
 	{
@@ -217,11 +217,15 @@ te_ring_segment_max(TeRingId id, int segment)
 		IndexScanDesc scan = te_compat_index_beginscan(rel, index, SnapshotAny, 0);
 
 		index_rescan(scan, NULL, 0, NULL, 0);
-		if (index_getnext_slot(scan, BackwardScanDirection, slot))
+		if (index_getnext_slot(scan, ForwardScanDirection, slot))
 		{
 			bool		isnull;
 
-			max = DatumGetInt64(slot_getattr(slot, 1, &isnull));
+			found = true;
+			*min = *max = DatumGetInt64(slot_getattr(slot, 1, &isnull));
+			index_rescan(scan, NULL, 0, NULL, 0);
+			if (index_getnext_slot(scan, BackwardScanDirection, slot))
+				*max = DatumGetInt64(slot_getattr(slot, 1, &isnull));
 		}
 		index_endscan(scan);
 		ExecDropSingleTupleTableSlot(slot);
@@ -229,7 +233,7 @@ te_ring_segment_max(TeRingId id, int segment)
 		list_free(indexes);
 	}
 	table_close(rel, AccessShareLock);
-	return max;
+	return found;
 }
 
 TimestampTz

@@ -82,8 +82,8 @@ extern Oid	te_internal_relation(const char *name);
 
 extern BlockNumber te_ring_segment_pages(TeRingId ring, int segment);	/* of the heap */
 
-/* first column of the last row by the index, whatever became of it; PG_INT64_MIN if there is none */
-extern int64 te_ring_segment_max(TeRingId ring, int segment);
+/* first column of the first and the last row by the index, whatever became of them; false if there are none */
+extern bool te_ring_segment_bounds(TeRingId ring, int segment, int64 *min, int64 *max);
 
 /*
  * A timestamptz column of the rows in the first page that holds any (the
