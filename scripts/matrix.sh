@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Compiles the extension for other PostgreSQL versions, each in a Debian chroot of its own made by debootstrap,
-# with warnings as errors, and runs the regression tests there.
+# Compiles and installs the extension for other PostgreSQL versions, each in a Debian chroot of its own made by
+# debootstrap, with warnings as errors.
 #
 #   scripts/matrix.sh [17|18]...      (default: 17 18; needs root)
 #
@@ -35,8 +35,8 @@ for version in "$@"; do
 		chmod +x "$root/usr/sbin/policy-rc.d"
 		mkdir -p "$root/etc/postgresql-common"
 		echo 'create_main_cluster = false' >"$root/etc/postgresql-common/createcluster.conf"
-		DEBIAN_FRONTEND=noninteractive chroot "$root" apt-get install -y -q \
-			"postgresql-$version" "postgresql-server-dev-$version" >"$dir/$suite.apt.log"
+		DEBIAN_FRONTEND=noninteractive chroot "$root" apt-get install -y -q --no-install-recommends \
+			"postgresql-server-dev-$version" >"$dir/$suite.apt.log"
 		touch "$root/.complete"
 	fi
 	rm -rf "$root/src"
