@@ -15,6 +15,7 @@
 #include "access/transam.h"
 #include "access/xact.h"
 #include "common/hashfn.h"
+#include "storage/lmgr.h"
 #include "storage/procarray.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -153,14 +154,23 @@ is_key(TupleTableSlot *slot, int32 attachment, const TeName *key)
 	return te_counter_same_key(&other, key);
 }
 
-/* committed by now, or our own */
-static bool
-counts(TransactionId xmin)
+typedef enum RowState
+{
+	ROW_COUNTS,					/* committed by now, or our own */
+	ROW_ABORTED,
+	ROW_IN_PROGRESS				/* another transaction's */
+} RowState;
+
+static RowState
+state_of(TransactionId xmin)
 {
 	if (!TransactionIdIsNormal(xmin))
-		return xmin == FrozenTransactionId;
-	return TransactionIdIsCurrentTransactionId(xmin) ||
-		(!TransactionIdIsInProgress(xmin) && TransactionIdDidCommit(xmin));
+		return xmin == FrozenTransactionId ? ROW_COUNTS : ROW_ABORTED;
+	if (TransactionIdIsCurrentTransactionId(xmin))
+		return ROW_COUNTS;
+	if (TransactionIdIsInProgress(xmin))
+		return ROW_IN_PROGRESS;
+	return TransactionIdDidCommit(xmin) ? ROW_COUNTS : ROW_ABORTED;
 }
 
 /* by the clock that tests move, see runtime/clock.h */
@@ -170,39 +180,62 @@ moved(TimestampTz time)
 	return time + (int64) te_setting_int(TE_SET_CLOCK_OFFSET) * 1000;
 }
 
+/* the highest row of a key that counts; returns an xid if a higher one is being written by another transaction */
+static TransactionId
+find_last(int32 attachment, const TeName *key, int64 *best, bool *deleted, TimestampTz *at)
+{
+	uint64		hash = place_hash(attachment, key);
+	TeRingScan *scan = te_ring_scan_begin(TE_RING_COUNTER, (int64) hash, (int64) (hash | LOW_BITS));
+	TransactionId writer = InvalidTransactionId;
+	TupleTableSlot *slot;
+
+	*best = 0;
+	*deleted = false;
+	while ((slot = te_ring_scan_next(scan)) != NULL)
+	{
+		TransactionId xmin = te_ring_slot_xmin(slot);
+		bool		isnull;
+		uint64		low = (uint64) DatumGetInt64(slot_getattr(slot, TE_COUNTER_PLACE, &isnull)) & LOW_BITS;
+		RowState	state;
+		int64		sequence;
+
+		if (*best > 0 && low > place_low(*best))
+			break;
+		if (!is_key(slot, attachment, key))
+			continue;
+		state = state_of(xmin);
+		if (state == ROW_IN_PROGRESS)
+			writer = xmin;
+		if (state != ROW_COUNTS)
+			continue;
+		sequence = DatumGetInt64(slot_getattr(slot, TE_COUNTER_SEQUENCE, &isnull));
+		if (sequence <= *best)
+			continue;
+		*best = sequence;
+		*deleted = DatumGetBool(slot_getattr(slot, TE_COUNTER_DELETED, &isnull));
+		*at = DatumGetTimestampTz(slot_getattr(slot, TE_COUNTER_AT, &isnull));
+	}
+	te_ring_scan_end(scan);
+	return writer;
+}
+
 int64
 te_counter_last(int32 attachment, const TeName *key, bool settled)
 {
-	uint64		hash;
-	TeRingScan *scan;
-	TupleTableSlot *slot;
-	int64		best = 0;
-	bool		deleted = false;
-	TimestampTz at = 0;
+	TransactionId writer;
+	int64		best;
+	bool		deleted;
+	TimestampTz at;
 
 	if (ring_is_empty(settled))
 		return 0;
 
-	hash = place_hash(attachment, key);
-	scan = te_ring_scan_begin(TE_RING_COUNTER, (int64) hash, (int64) (hash | LOW_BITS));
-	while ((slot = te_ring_scan_next(scan)) != NULL)
-	{
-		bool		isnull;
-		uint64		low = (uint64) DatumGetInt64(slot_getattr(slot, TE_COUNTER_PLACE, &isnull)) & LOW_BITS;
-		int64		sequence;
-
-		if (best > 0 && low > place_low(best))
-			break;
-		if (!is_key(slot, attachment, key) || !counts(te_ring_slot_xmin(slot)))
-			continue;
-		sequence = DatumGetInt64(slot_getattr(slot, TE_COUNTER_SEQUENCE, &isnull));
-		if (sequence <= best)
-			continue;
-		best = sequence;
-		deleted = DatumGetBool(slot_getattr(slot, TE_COUNTER_DELETED, &isnull));
-		at = DatumGetTimestampTz(slot_getattr(slot, TE_COUNTER_AT, &isnull));
-	}
-	te_ring_scan_end(scan);
+	/*
+	 * Somebody is deleting the row under the key that we want to insert: the
+	 * unique index will have us wait for him in a moment.  Wait now, and know.
+	 */
+	while (TransactionIdIsValid(writer = find_last(attachment, key, &best, &deleted, &at)) && !settled)
+		XactLockTableWait(writer, NULL, NULL, XLTW_None);
 
 	/*
 	 * A tombstone is remembered for the log's retention.  Measured from the

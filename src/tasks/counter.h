@@ -28,8 +28,8 @@ enum
  * place in the unique index.
  *
  * settled: every row of the statement has passed its unique checks, as in an
- * AFTER trigger; then one look a statement at whether there is anything to
- * look up will do.
+ * AFTER trigger.  Otherwise a transaction that is deleting the key is waited
+ * for.
  */
 extern int64 te_counter_last(int32 attachment, const TeName *key, bool settled);
 
