@@ -275,7 +275,7 @@ cmd_start()
 	trap 'exit 143' TERM HUP
 
 	stop_all && say "stopped the demo that was running"
-	step 'installing what is needed' "$top/scripts/deps.sh" demo
+	"$top/scripts/deps.sh" demo
 	choose_user
 	choose_postgres
 	step 'building' build

@@ -6,8 +6,8 @@
 #
 #	build   compilers, PostgreSQL with its headers, and a static librdkafka made
 #	        from source (scripts/librdkafka.sh says why)
-#	demo    build, and a Kafka broker with kcat to look at it
-#	test    demo, and the test tools; this is the default
+#	demo    build, and kcat to look at the demo's broker
+#	test    demo, a Kafka broker, and the test tools; this is the default
 #	list    prints the packages of `test` that are missing, and changes nothing
 #
 # On Debian it installs what is missing with apt-get, as root or through sudo;
@@ -77,11 +77,12 @@ packages()
 	[ "${RDKAFKA:-}" != system ] || echo librdkafka-dev
 	[ "$1" != build ] || return 0
 
-	echo kcat openssl procps
-	has_java || echo default-jre-headless
-	[ -f "$kafka/lib/.complete" ] || command -v mvn >/dev/null || echo maven
+	echo kcat
 	[ "$1" != demo ] || return 0
 
+	echo openssl procps
+	has_java || echo default-jre-headless
+	[ -f "$kafka/lib/.complete" ] || command -v mvn >/dev/null || echo maven
 	echo "postgresql-$major-pgtap" libtap-parser-sourcehandler-pgtap-perl libipc-run-perl
 	echo python3-venv spin
 }
@@ -158,11 +159,11 @@ check_commands()
 		command -v "$command" >/dev/null || absent+=("$command")
 	done
 	if [ "$what" != build ]; then
-		has_java || absent+=("java (17 or newer)")
-		[ -f "$kafka/lib/.complete" ] || command -v mvn >/dev/null || absent+=(mvn)
 		command -v kcat >/dev/null || absent+=(kcat)
 	fi
 	if [ "$what" = test ]; then
+		has_java || absent+=("java (17 or newer)")
+		[ -f "$kafka/lib/.complete" ] || command -v mvn >/dev/null || absent+=(mvn)
 		for command in pg_prove spin python3; do
 			command -v "$command" >/dev/null || absent+=("$command")
 		done
@@ -209,4 +210,4 @@ if [ "$what" = list ]; then
 fi
 install_packages "$what"
 "$top/scripts/librdkafka.sh"
-[ "$what" = build ] || fetch_kafka
+[ "$what" != test ] || fetch_kafka

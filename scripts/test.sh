@@ -307,7 +307,7 @@ done
 begin=$SECONDS
 mkdir -p "$logs"
 rm -rf "${logs:?}"/*
-need deps "$top/scripts/deps.sh" test
+"$top/scripts/deps.sh" test || die "what is needed could not be installed"
 case " ${suites[*]} " in *" e2e "*) need packages "$top/test/e2e/orm/install.sh" ;; esac
 choose_user
 choose_postgres
