@@ -278,6 +278,25 @@ pass_emit(Pass *pass, TupleTableSlot *slot)
 		pass->bytes < pass->limit.bytes;
 }
 
+/* emit, remember or forget a row by what S makes of it; false: the cycle ends here */
+static bool
+pass_row(Pass *pass, TupleTableSlot *slot, int64 id, TransactionId xmin)
+{
+	Cycle	   *cycle = pass->cycle;
+
+	switch (cycle_classify(cycle, xmin))
+	{
+		case TE_ROW_VISIBLE:
+			return pass_emit(pass, slot);
+		case TE_ROW_UNDECIDED:
+			cycle_add_pending(cycle, xid_widen(cycle->next, xmin), id);
+			break;
+		case TE_ROW_ABORTED:
+			break;
+	}
+	return true;
+}
+
 /* step 1 over one interval of ids; false: stopped */
 static bool
 pass_relook(Pass *pass, int64 lo, int64 hi)
@@ -303,19 +322,7 @@ pass_relook(Pass *pass, int64 lo, int64 hi)
 		if (in_hole || (TransactionIdIsNormal(xmin)
 						? cycle_was_pending(cycle, xid_widen(cycle->next, xmin), id)
 						: cycle->ended.n > 0))
-		{
-			switch (cycle_classify(cycle, xmin))
-			{
-				case TE_ROW_VISIBLE:
-					go_on = pass_emit(pass, slot);
-					break;
-				case TE_ROW_UNDECIDED:
-					cycle_add_pending(cycle, xid_widen(cycle->next, xmin), id);
-					break;
-				case TE_ROW_ABORTED:
-					break;
-			}
-		}
+			go_on = pass_row(pass, slot, id, xmin);
 		if (pass->result->scanned >= SCAN_LIMIT)
 			go_on = false;
 	}
@@ -348,17 +355,7 @@ pass_scan(Pass *pass)
 		if (id > cycle->at + 1)
 			te_ranges_add(&cycle->after.holes, cycle->at + 1, id - 1, 0);
 		cycle->at = id;
-		switch (cycle_classify(cycle, xmin))
-		{
-			case TE_ROW_VISIBLE:
-				go_on = pass_emit(pass, slot);
-				break;
-			case TE_ROW_UNDECIDED:
-				cycle_add_pending(cycle, xid_widen(cycle->next, xmin), id);
-				break;
-			case TE_ROW_ABORTED:
-				break;
-		}
+		go_on = pass_row(pass, slot, id, xmin);
 		if (pass->result->scanned >= SCAN_LIMIT)
 			go_on = false;
 	}
