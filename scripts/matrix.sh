@@ -20,6 +20,9 @@ suite_of() {
 	esac
 }
 
+mounted=
+trap '[ -z "$mounted" ] || umount "$mounted"' EXIT
+
 failed=0
 for version in "$@"; do
 	suite=$(suite_of "$version")
@@ -35,8 +38,13 @@ for version in "$@"; do
 		chmod +x "$root/usr/sbin/policy-rc.d"
 		mkdir -p "$root/etc/postgresql-common"
 		echo 'create_main_cluster = false' >"$root/etc/postgresql-common/createcluster.conf"
+		# some packages' scripts look at their processes
+		mount -t proc proc "$root/proc"
+		mounted=$root/proc
 		DEBIAN_FRONTEND=noninteractive chroot "$root" apt-get install -y -q --no-install-recommends \
 			"postgresql-server-dev-$version" >"$dir/$suite.apt.log"
+		umount "$mounted"
+		mounted=
 		touch "$root/.complete"
 	fi
 	rm -rf "$root/src"
