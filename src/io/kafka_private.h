@@ -17,6 +17,14 @@
 /* the first version whose SCRAM login Kafka 4 accepts (librdkafka #4895) */
 #define TE_RDKAFKA_SCRAM_OK		0x020601ff
 
+/* codes that old headers do not have */
+enum
+{
+	TE_ERR_UNKNOWN_TOPIC_ID = 100,
+	TE_ERR_INCONSISTENT_TOPIC_ID = 103,
+	TE_ERR_INVALID_DIFFERENT_RECORD = -138
+};
+
 typedef struct TeKafkaLane
 {
 	rd_kafka_t *rk;				/* NULL until a topic needs it */

@@ -41,7 +41,7 @@ te_kafka_verdict(int code)
 			return TE_VERDICT_BATCH;
 
 		case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
-		case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_ID:
+		case TE_ERR_UNKNOWN_TOPIC_ID:
 		case INCONSISTENT_TOPIC_ID:
 		case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
 		case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
@@ -75,7 +75,7 @@ te_kafka_admin_verdict(int code)
 			return TE_ADMIN_OK;
 
 		case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
-		case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_ID:
+		case TE_ERR_UNKNOWN_TOPIC_ID:
 		case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
 			return TE_ADMIN_ABSENT;
 
@@ -133,10 +133,5 @@ te_kafka_code_denies(int code)
 bool
 te_kafka_code_neighbour(int code)
 {
-#if RD_KAFKA_VERSION >= 0x020300ff
-	return code == RD_KAFKA_RESP_ERR__INVALID_DIFFERENT_RECORD;
-#else
-	(void) code;
-	return false;
-#endif
+	return code == TE_ERR_INVALID_DIFFERENT_RECORD;
 }
