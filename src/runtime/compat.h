@@ -26,6 +26,11 @@
 #include "utils/lsyscache.h"	/* 18: get_database_name() */
 #include "utils/memutils.h"
 
+/* 18: the attribute comes first */
+#ifndef pg_noreturn
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
 /* 17: a wait set belongs to a resource owner; ours lives as long as the process */
 static inline WaitEventSet *
 te_compat_wait_set(int events)

@@ -5,6 +5,7 @@
 #ifndef TE_RUNTIME_ENGINE_H
 #define TE_RUNTIME_ENGINE_H
 
+#include "runtime/compat.h"
 #include "runtime/shmem.h"
 
 /* bgw_function_name of the engine; its argument is the slot's number, bgw_extra the database's oid */
@@ -14,7 +15,7 @@
 extern void te_engine_check(void);
 
 /* worker.c: serves this slot's database until the process ends */
-extern void te_worker_loop(TeDatabase *slot) pg_attribute_noreturn();
+pg_noreturn extern void te_worker_loop(TeDatabase *slot);
 
 /* worker.c: this process's slot; NULL if it is no engine */
 extern TeDatabase *te_worker_database(void);

@@ -302,7 +302,7 @@ text_arg(FunctionCallInfo fcinfo, int i)
 	return PG_ARGISNULL(i) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(i));
 }
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 required(const char *parameter)
 {
 	ereport(ERROR,

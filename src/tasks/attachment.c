@@ -32,6 +32,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
+#include "runtime/compat.h"
 #include "log/event.h"
 #include "runtime/errors.h"
 #include "tasks/attachment.h"
@@ -181,7 +182,7 @@ te_attachment_column_names(Relation rel, TeColumnNames *result)
 
 /* ---- making an entry --------------------------------------------------- */
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 not_attached(Relation rel)
 {
 	ereport(ERROR,

@@ -30,7 +30,7 @@
 
 #define TYPE_PREFIX_MAX	100
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 not_attachable(const char *what, const char *relname, const char *hint)
 {
 	ereport(ERROR,
@@ -267,7 +267,7 @@ default_key(Relation rel)
 	return attno;
 }
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 wrong_type(Relation rel, AttrNumber attno, const char *parameter, const char *hint)
 {
 	ereport(ERROR,

@@ -27,6 +27,7 @@
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
+#include "runtime/compat.h"
 #include "runtime/errors.h"
 #include "tasks/counter.h"
 #include "tasks/sequence.h"
@@ -336,7 +337,7 @@ te_sequence_before(const TeAttachment *att, TriggerData *trigdata)
 
 /* ---- AFTER -------------------------------------------------------------------- */
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 changed_by_others(const TeAttachment *att, Relation rel, int64 found, int64 expected)
 {
 	Form_pg_attribute column = TupleDescAttr(RelationGetDescr(rel), att->columns[TE_COLUMN_SEQUENCE] - 1);
