@@ -100,4 +100,11 @@ te_compat_owns_relation(Oid relid, Oid roleid)
 	ExecuteTruncateGuts(list_make1(rel), list_make1_oid(RelationGetRelid(rel)), NIL, DROP_RESTRICT, false)
 #endif
 
+/* 18: a deferrable primary key is asked for by name */
+#if PG_VERSION_NUM >= 180000
+#define te_compat_primary_key(rel) RelationGetPrimaryKeyIndex(rel, false)
+#else
+#define te_compat_primary_key(rel) RelationGetPrimaryKeyIndex(rel)
+#endif
+
 #endif

@@ -197,7 +197,7 @@ static bool
 read_config(TeAttachment *att, Oid root)
 {
 	Relation	config = table_open(te_attachment_config_oid(), AccessShareLock);
-	Oid			index = RelationGetPrimaryKeyIndex(config);
+	Oid			index = te_compat_primary_key(config);
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;
