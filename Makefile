@@ -28,9 +28,9 @@ SHLIB_LINK = -Wl,--version-script=build/todo_events.map
 EXTRA_CLEAN = build/todo_events--$(TE_VERSION).sql build/todo_events.map build/io
 
 # tests on a private preloaded server; `make test` runs these and all others
-REGRESS = publish routes
+REGRESS = attach attach_errors capture capture_types capture_partition sequence publish routes
 REGRESS_OPTS = --inputdir=. --outputdir=build/regress --temp-instance=build/regress/instance --temp-config=test/server.conf
-ISOLATION =
+ISOLATION = sequence_update sequence_reinsert capture_partition_move attach_detach_all
 ISOLATION_OPTS = --inputdir=test/isolation --outputdir=build/isolation --temp-instance=build/isolation/instance --temp-config=test/server.conf
 REGRESS_PREP = regress-directories
 

@@ -6,14 +6,14 @@
 #
 # All suites, in this order, if none is named:
 #
-#	unit        functions and programs alone: no server
+#	unit        functions and todo_events_io alone: no PostgreSQL server
 #	regress     pg_regress: sql/ against expected/
 #	isolation   pg_isolation_regress: test/isolation
 #	pgtap       test/pgtap on a preloaded server
 #	tap         test/tap: real clusters, a real Kafka, faults
 #	e2e         test/e2e: applications not written for this
 #	model       model/run: the read rule, and that its broken variants fail
-#	fuzz        parsers of outside bytes, some seconds each
+#	fuzz        the parser of frames, for some seconds
 #	chaos       processes killed at each step, the short round
 #
 # It installs what is needed (scripts/deps.sh), builds a copy of the tree with
@@ -154,7 +154,10 @@ keep_artefacts()
 	local file
 
 	for file in "$work"/build/regress/regression.diffs "$work"/build/isolation/regression.diffs; do
-		[ ! -s "$file" ] || cp "$file" "$logs/$1-$(basename "$(dirname "$file")").diffs"
+		if [ -s "$file" ] && [ "$1" = "$(basename "$(dirname "$file")")" ]; then
+			cp "$file" "$logs/$1.diffs"
+			head -n 60 "$file" | sed 's/^/    | /'
+		fi
 	done
 	if [ -d "$work/run/$1/tmp_check/log" ]; then
 		mkdir -p "$logs/$1"
@@ -205,7 +208,7 @@ copy_tree()
 build()
 {
 	make -C "$work" -j2 "TE_CFLAGS=$flags" &&
-		make -C "$work/bench/raw" -j2
+		make -C "$work/bench/raw" -j2 "TE_CFLAGS=$flags"
 }
 
 install_it() { install_extension "$work" "TE_CFLAGS=$flags"; }
@@ -241,15 +244,8 @@ start_kafka()
 
 suite_unit()
 {
-	local tests=() file
-
-	# programs made from C, and what is Python
-	for file in "$work"/build/unit/* "$work"/test/unit/*.py; do
-		if [ -f "$file" ] && [ -x "$file" ]; then
-			tests+=("$file")
-		fi
-	done
-	run_suite unit 5 tap "${prove[@]}" --exec '' ${tests[@]+"${tests[@]}"}
+	run_suite unit 10 tap make -k -C src/io check check-kafka "TE_CFLAGS=$flags" \
+		"PROVE=${prove[*]}"
 }
 
 suite_regress()
@@ -280,7 +276,7 @@ suite_e2e()
 }
 
 suite_model() { run_suite model 5 whole model/run; }
-suite_fuzz() { run_suite fuzz 5 whole test/fuzz/run; }
+suite_fuzz() { run_suite fuzz 5 whole make -C src/io fuzz SECONDS=10; }
 
 suite_chaos()
 {

@@ -42,7 +42,7 @@ SELECT * FROM todo_events.default_removed ORDER BY 1, 2, 3;
 -- What pg_dump would take, given back to a fresh extension, is the same again.
 SELECT c.oid::regclass, condition
 FROM pg_extension e, unnest(e.extconfig, e.extcondition) AS t (oid, condition) JOIN pg_class c USING (oid)
-WHERE e.extname = 'todo_events' AND c.relname IN ('topic_config', 'route_config', 'default_removed') ORDER BY 1::text;
+WHERE e.extname = 'todo_events' AND c.relname IN ('topic_config', 'route_config', 'default_removed') ORDER BY c.relname;
 CREATE TABLE was_topics AS SELECT * FROM topics_now;
 CREATE TABLE was_routes AS SELECT * FROM routes_now;
 CREATE TABLE dump_topics AS SELECT * FROM todo_events.topic_config WHERE NOT is_default;
