@@ -99,6 +99,8 @@ static void
 io_down(void *arg)
 {
 	p.up = false;
+	/* the next one knows nothing: topics must not reach it before the configuration */
+	p.configured = false;
 	p.ready = false;
 	p.lost = true;
 }
