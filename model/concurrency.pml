@@ -52,7 +52,10 @@
 #endif
 
 #ifdef STANDBY
-byte	observed;				/* highest xid that a WAL record has shown */
+byte	observed;				/* highest xid that a WAL record has shown: all that a standby knows */
+#define SHOWN(x)	observed = ((x) > observed -> (x) : observed)
+#else
+#define SHOWN(x)	skip
 #endif
 short	of_task;				/* ids of events of the one task */
 
@@ -93,6 +96,7 @@ inline vacuum(xids)
 
 inline end_transaction(xids, last)
 {
+	SHOWN(last);
 	running = running & ~(xids);
 	rolled_back = rolled_back & ~of_mine;
 	if
@@ -160,9 +164,7 @@ proctype Writer(byte me)
 		:: atomic {
 			true ->
 				append(id, top);
-#ifdef STANDBY
-				observed = (top > observed -> top : observed);
-#endif
+				SHOWN(top);
 				id = 0
 			}
 		:: atomic {						/* an error instead */
@@ -180,6 +182,7 @@ proctype Writer(byte me)
 				mine = mine | BIT(sub);
 				last = sub;
 				append(id, sub);
+				SHOWN(sub);
 				id = 0
 			}
 			if

@@ -98,10 +98,6 @@ inline take_snapshot()
 		S_xmax = latest_completed + 1;
 		/* xids beyond xmax are in progress, and not listed */
 		S_xip = running & (BIT(S_xmax) - 1);
-#ifdef STANDBY
-		/* there, known are the xids up to the highest that the WAL has shown, gaps included */
-		S_xip = S_xip & (BIT(observed + 1) - 1);
-#endif
 		/* xmin = the lowest of them */
 		S_xmin = 1;
 		do
@@ -241,7 +237,10 @@ inline step_2()
 		:: !stopped && !HAS(missed, i) ->
 			/* the ids skipped on the way */
 			for (j : (high + 1) .. (i - 1)) {
-				gaps = gaps | BIT(j)
+				gaps = gaps | BIT(j);
+#ifdef XIP_ONLY
+				hole_xip[j] = S_xip
+#endif
 			}
 			j = 0;
 			high = i;
@@ -260,10 +259,7 @@ inline make_holes(U)
 #ifndef DROP_AT_ONCE
 		:: HAS(gaps, i) ->
 			printf("reader: %d is a hole, U %d\n", i, U);
-			hole[i] = U;
-#ifdef XIP_ONLY
-			hole_xip[i] = S_xip
-#endif
+			hole[i] = U
 #endif
 		:: else
 		fi
