@@ -84,8 +84,41 @@ refused('TE410', "SELECT * FROM todo_events.read('$early')", 'a cursor of before
 
 # ---- what is rings of ours stays small ---------------------------------------------------
 
-my $cursors = sql(q{SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree('todo_events_internal.cursor') WHERE isleaf});
+sub ring_size
+{
+	return sql("SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree('todo_events_internal.$_[0]') WHERE isleaf");
+}
+sub register { return sql("SELECT last_value FROM todo_events_internal.$_[0]_segment"); }
+
+my $cursors = ring_size('cursor');
 cmp_ok($cursors, '<', 1024 * 1024, "persisted cursors take $cursors bytes");
+
+# as many saves as hours of load make
+my $latest = q{SELECT mark FROM todo_events_internal.cursor WHERE reader = 'publisher' ORDER BY number DESC LIMIT 1};
+my $at = register('cursor');
+for my $turn (1 .. 3)
+{
+	sql(<<"END");
+INSERT INTO todo_events_internal.cursor
+SELECT nextval('todo_events_internal.cursor_number'), 'publisher', ($latest), now(),
+	(SELECT last_value % 2 FROM todo_events_internal.cursor_segment)
+FROM generate_series(1, 5000);
+END
+	my $mark = sql($latest);
+	wait_for("turn $turn: the ring of cursors turns, and the former segment is emptied",
+		sub { sql('SELECT todo_events.maintain()'); register('cursor') >= $at + $turn && ring_size('cursor') < 256 * 1024 });
+	is(sql($latest), $mark, "turn $turn: the latest cursor is carried along");
+}
+$at = register('idempotency');
+for my $turn (1 .. 4)
+{
+	sql(q{DO $$ BEGIN FOR i IN 1 .. 2000 LOOP
+		PERFORM set_config('todo_events.idempotency_key', 'turn } . $turn . q{, key ' || i, true);
+		INSERT INTO tasks (user_id, title) VALUES (gen_random_uuid(), 'keyed');
+		END LOOP; END $$});
+	wait_for("turn $turn: the ring of idempotency keys turns", sub { sql('SELECT todo_events.maintain()'); register('idempotency') >= $at + $turn });
+}
+wait_for('idempotency keys past the retention are gone', sub { sql('SELECT todo_events.maintain()'); ring_size('idempotency') < 768 * 1024 });
 for my $i (1 .. 3)
 {
 	sql("BEGIN; SET LOCAL todo_events.idempotency_key = 'k$i'; INSERT INTO tasks (user_id, title) VALUES (gen_random_uuid(), 'once'); COMMIT");
