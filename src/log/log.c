@@ -23,7 +23,6 @@
 #include "log/identity.h"
 #include "log/log.h"
 #include "log/ring.h"
-#include "log/role.h"
 #include "log/row.h"
 #include "runtime/clock.h"
 #include "runtime/errors.h"
@@ -207,11 +206,7 @@ te_log_append(const TeEventInput *event)
 }
 
 void
-te_log_init(void)
+te_log_append_init(void)
 {
-	te_ring_init();
-	te_identity_init();
-	te_idempotency_init();
-	te_log_role_init();
 	CacheRegisterRelcacheCallback(log_relcache_callback, (Datum) 0);
 }

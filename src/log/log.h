@@ -62,7 +62,9 @@ typedef struct TeEventInput
  *	dead_letter			redrives: number of the dead letter
  */
 
+/* _PG_init: the whole room (room.c), and its part in log.c */
 extern void te_log_init(void);
+extern void te_log_append_init(void);
 
 /*
  * Append one event to the log in the current transaction; returns its id.
