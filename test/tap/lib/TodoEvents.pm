@@ -352,18 +352,31 @@ sub start_consumer
 
 # ---- sent against received --------------------------------------------------------
 
+# A file with the ids of all that is committed in the log now.
+sub log_ids
+{
+	my ($node, $database) = @_;
+	my $file = PostgreSQL::Test::Utils::tempdir() . '/log_ids';
+
+	$node->safe_psql($database, "\\copy (SELECT id FROM todo_events_internal.log) TO '$file'");
+	return $file;
+}
+
 # delivery(NODE, [option => value ...]): compares the log (todo_events.outbox) with
-# a topic and returns counts:
+# a topic, shows the first of those lost or not committed, and returns counts:
 #
 #	committed	events in the log that belong in the topic
 #	received	messages in the topic
-#	lost		committed, and not received
+#	lost		committed before, and not received
 #	phantom		received, and not committed
 #	duplicates	messages beyond the first of an id
 #	changed		messages that differ from the event of that id in the log
 #	miskeyed	messages with another key than the topic's rule asks for
 #	misordered	first receipts of a task's events behind one with a higher sequence
 #	gaps		tasks whose sequences in the log are not 1, 2, 3 ... (from the first kept)
+#
+# lost counts the events of option before, what log_ids() gave before their delivery was
+# waited for: others may be committed while this looks. Without it, all.
 #
 # options: topic (usual name, default task-events), database, where (SQL condition
 # on todo_events.outbox o: which events belong there; default: of tasks)
@@ -375,6 +388,7 @@ sub delivery
 	my $where = $option{where} // "o.type LIKE 'com.todo.task.%'";
 	my $dir = PostgreSQL::Test::Utils::tempdir();
 	my @command = consumer_command($topic, '--until-end');
+	my $before = $option{before} // log_ids($node, $database);
 
 	# Into the database and compared there: half a million events take seconds.
 	# The quote is a byte that JSON escapes, so that nothing is special.
@@ -386,6 +400,8 @@ SET client_min_messages = warning;
 SET todo_events_test.topic = '$topic';
 CREATE TEMP TABLE received (topic text, part int, "offset" bigint, key text, at bigint, event text);
 \\copy received FROM '$dir/received' WITH (FORMAT csv, DELIMITER E'\\t', QUOTE E'\\x01')
+CREATE TEMP TABLE before (log_id bigint);
+\\copy before FROM '$before'
 ALTER TABLE received ADD id text, ADD first boolean;
 UPDATE received SET id = event::json->>'id';
 UPDATE received r SET first = (r.part, r."offset") = (f.part, f."offset")
@@ -397,10 +413,14 @@ CREATE INDEX ON received (id);
 CREATE INDEX ON committed (id);
 ANALYZE received;
 ANALYZE committed;
+SELECT 'lost: log id ' || c.log_id || ' ' || c.event FROM committed c JOIN before b USING (log_id)
+	WHERE NOT EXISTS (SELECT FROM received r WHERE r.id = c.id) ORDER BY c.log_id LIMIT 5;
+SELECT 'phantom: ' || r.part || '/' || r."offset" || ' ' || r.event FROM received r
+	WHERE NOT EXISTS (SELECT FROM committed c WHERE c.id = r.id) ORDER BY 1 LIMIT 5;
 SELECT string_agg(name || '=' || n, ' ') FROM (
 	SELECT 'committed', count(*) FROM committed
 	UNION ALL SELECT 'received', count(*) FROM received
-	UNION ALL SELECT 'lost', count(*) FROM committed c
+	UNION ALL SELECT 'lost', count(*) FROM committed c JOIN before b USING (log_id)
 		WHERE NOT EXISTS (SELECT FROM received r WHERE r.id = c.id)
 	UNION ALL SELECT 'phantom', count(*) FROM received r
 		WHERE NOT EXISTS (SELECT FROM committed c WHERE c.id = r.id)
@@ -418,7 +438,10 @@ SELECT string_agg(name || '=' || n, ' ') FROM (
 		HAVING max(c.sequence) - min(c.sequence) + 1 <> count(*) OR count(DISTINCT c.sequence) <> count(*)) g
 ) AS v (name, n);
 END
-	return { map { split /=/ } split / /, (split /\n/, $result)[-1] };
+	my @lines = split /\n/, $result;
+	my $counts = pop @lines;
+	diag($_) for @lines;
+	return { map { split /=/ } split / /, $counts };
 }
 
 # check_delivery(NODE, [option => value ...]): waits until all is acknowledged and
@@ -436,8 +459,9 @@ sub check_delivery
 	my $name = $option{name} ? "$option{name}: " : '';
 	my $least = $option{at_least} // 1;
 
+	my $before = log_ids($node, $option{database} // 'postgres');
 	wait_for_delivery($node, $option{timeout}, $option{database});
-	my $is = delivery($node, %option);
+	my $is = delivery($node, %option, before => $before);
 	note($name . join ', ', map { "$_ $is->{$_}" } sort keys %$is);
 	cmp_ok($is->{committed}, '>=', $least, "${name}at least $least events are committed");
 	is($is->{phantom}, 0, "${name}nothing arrives that was not committed (G1)");
