@@ -19,7 +19,7 @@ use IPC::Run ();
 use Test::More;
 use TodoEvents;
 
-our @EXPORT = qw(load_setup load_start load_finish load_stop load_resolve check_ledger ledger_against_topic
+our @EXPORT = qw(load_setup load_start load_finish load_stop load_latencies load_resolve check_ledger ledger_against_topic
   psql_script readers_setup check_readers);
 
 # tasks that all writers fight over
@@ -215,6 +215,18 @@ sub load_finish
 	}
 	load_resolve($load->{node}) unless $option{stopped};
 	return;
+}
+
+# Milliseconds that each transaction of a finished load took (with log => 1).
+sub load_latencies
+{
+	my ($load) = @_;
+	my @latencies;
+	for my $file (glob "$load->{dir}/latency.*")
+	{
+		push @latencies, map { (split)[2] / 1000 } split /\n/, PostgreSQL::Test::Utils::slurp_file($file);
+	}
+	return @latencies;
 }
 
 # Ends a load before its time.
