@@ -25,9 +25,7 @@
 static bool
 standbys_set(void)
 {
-	/* a standby has them in its configuration, too, and waits for nobody: what it shows was sent to it */
-	return max_wal_senders > 0 && SyncRepStandbyNames != NULL && SyncRepStandbyNames[0] != '\0' &&
-		!RecoveryInProgress();
+	return max_wal_senders > 0 && SyncRepStandbyNames != NULL && SyncRepStandbyNames[0] != '\0';
 }
 
 /*

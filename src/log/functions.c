@@ -85,13 +85,27 @@ emit_nothing(void *arg, TeReader *reader, const TeLogRow *row)
 	return true;
 }
 
+/* a standby does not know which transaction ids have been given out: there is no U (reader.c) */
+static void
+require_primary(const char *function)
+{
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("%s does not run on a standby", function),
+				 errhint("Call it on the primary server.")));
+}
+
 Datum
 te_cursor(PG_FUNCTION_ARGS)
 {
 	Snapshot	snapshot = GetActiveSnapshot();
 	TeReader   *reader = te_reader_open("", CurrentMemoryContext);
 	TeReadLimit limit = {PG_INT32_MAX, PG_INT64_MAX};
+	XLogRecPtr	lsn;
 	char	   *mark;
+
+	require_primary("todo_events.cursor()");
 
 	/*
 	 * Count from the newest mark that our snapshot sees: it was taken before
@@ -104,13 +118,9 @@ te_cursor(PG_FUNCTION_ARGS)
 		CHECK_FOR_INTERRUPTS();
 
 	/* the token counts ids of transactions that still run: a crash must not give them out again */
-	if (!RecoveryInProgress())
-	{
-		XLogRecPtr	lsn = te_log_last_id_lsn();
-
-		if (XLogNeedsFlush(lsn))
-			XLogFlush(lsn);
-	}
+	lsn = te_log_last_id_lsn();
+	if (XLogNeedsFlush(lsn))
+		XLogFlush(lsn);
 	PG_RETURN_TEXT_P(cstring_to_text(te_reader_token(reader)));
 }
 
@@ -177,6 +187,7 @@ te_read(PG_FUNCTION_ARGS)
 	int64		low;
 	int32		max = PG_ARGISNULL(1) ? 1000 : PG_GETARG_INT32(1);
 
+	require_primary("todo_events.read()");
 	if (max < 1 || max > READ_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

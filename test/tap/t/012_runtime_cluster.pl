@@ -57,6 +57,11 @@ $primary->wait_for_catchup($standby, 'replay', $primary->lsn('write'));
 is($standby->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'todo_events%'"), '0',
 	'no worker on a standby');
 like($standby->safe_psql('postgres', 'SELECT level, message FROM todo_events.health() LIMIT 1'), qr/^ok\|this server is a standby/, 'and health says why');
+for my $call ('todo_events.cursor()', 'todo_events.read(NULL)')
+{
+	my (undef, undef, $stderr) = $standby->psql('postgres', "SELECT $call");
+	like($stderr, qr/does not run on a standby/, "$call is refused: a standby does not know every xid given out");
+}
 $primary->stop('immediate');
 $standby->promote;
 ok($standby->poll_query_until('postgres', $running), 'engine after promotion');
