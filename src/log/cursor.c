@@ -83,6 +83,16 @@ te_log_last_id(void)
 	return te_register_read(te_internal_relation("log_id"), NULL);
 }
 
+int64
+te_log_end(void)
+{
+	int64		end = te_log_floor();
+
+	for (int i = 0; i < te_ring_segments(TE_RING_LOG); i++)
+		end = Max(end, te_ring_segment_max(TE_RING_LOG, i));
+	return end;
+}
+
 XLogRecPtr
 te_log_last_id_lsn(void)
 {

@@ -23,6 +23,9 @@ extern void te_log_floor_raise(int64 id);
 /* last id drawn; 0 if none */
 extern int64 te_log_last_id(void);
 
+/* last id that was ever in the log; after a crash less than the last one drawn, which is logged ahead */
+extern int64 te_log_end(void);
+
 /*
  * What must be flushed before a cursor that names ids of transactions which
  * have not ended leaves the database: else a crash forgets that they were

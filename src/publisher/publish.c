@@ -339,7 +339,7 @@ te_reader_lag(PG_FUNCTION_ARGS)
 		if (mark[0] != '\0')
 			te_reader_seek_mark(reader, mark);
 	}
-	log_end = te_log_last_id();
+	log_end = te_log_end();
 	settled = te_cursor_low(te_reader_mark(reader)) - 1;
 
 	PushActiveSnapshot(GetLatestSnapshot());

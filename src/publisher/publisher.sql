@@ -283,7 +283,7 @@ COMMENT ON COLUMN todo_events.lag.exact IS 'was it counted?';
 COMMENT ON COLUMN todo_events.lag.oldest_undelivered_at IS 'when the oldest of them was made';
 COMMENT ON COLUMN todo_events.lag.age IS 'how long ago that is';
 COMMENT ON COLUMN todo_events.lag.high IS 'every event up to this id of the log is settled';
-COMMENT ON COLUMN todo_events.lag.log_end IS 'the last id drawn in the log';
+COMMENT ON COLUMN todo_events.lag.log_end IS 'the last id in the log';
 
 -- ---- dead letters -----------------------------------------------------------
 
