@@ -9,7 +9,7 @@ MODULE_big = todo_events
 # one line a room, in order of dependency
 RUNTIME_OBJS = clock.o inject.o settings.o settings_check.o settings_rows.o shmem.o launcher.o engine.o parking.o worker.o status.o io_process.o io_spawn.o wake.o views.o
 LOG_OBJS = room.o ring.o log.o idempotency.o row.o mark.o token.o cursor.o reader.o durable.o json.o event.o identity.o maintain.o functions.o role.o
-TASKS_OBJS = row_json.o attachment.o config.o counter.o upkeep.o change.o sequence.o held.o capture.o checks.o attach.o standard.o tasks.o
+TASKS_OBJS = row_json.o attachment.o config.o counter.o upkeep.o change.o sequence.o held.o capture.o partition.o checks.o attach.o standard.o tasks.o
 PUBLISHER_OBJS = window.o routes.o topics.o connect.o cycle.o letter_store.o refusals.o dead_letters.o answers.o progress.o publish.o publisher.o
 OBJS = src/todo_events.o \
 	$(addprefix src/runtime/,$(RUNTIME_OBJS)) \
@@ -29,9 +29,9 @@ EXTRA_CLEAN = build/todo_events--$(TE_VERSION).sql build/todo_events.map build/i
 
 # tests on a private preloaded server; `make test` runs these and all others
 REGRESS = attach attach_errors capture capture_types capture_partition sequence publish routes
-REGRESS_OPTS = --inputdir=. --outputdir=build/regress --temp-instance=build/regress/instance --temp-config=test/server.conf
+REGRESS_OPTS = --encoding=UTF8 --no-locale --inputdir=. --outputdir=build/regress --temp-instance=build/regress/instance --temp-config=test/server.conf
 ISOLATION = sequence_update sequence_reinsert capture_partition_move attach_detach_all
-ISOLATION_OPTS = --inputdir=test/isolation --outputdir=build/isolation --temp-instance=build/isolation/instance --temp-config=test/server.conf
+ISOLATION_OPTS = --encoding=UTF8 --no-locale --inputdir=test/isolation --outputdir=build/isolation --temp-instance=build/isolation/instance --temp-config=test/server.conf
 REGRESS_PREP = regress-directories
 
 PG_CONFIG ?= pg_config

@@ -45,7 +45,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 pick_port
-initdb -D "$dir/data" -A trust -U postgres -N >"$dir/initdb.log" 2>&1 || { cat "$dir/initdb.log"; exit 1; }
+initdb -D "$dir/data" -A trust -U postgres -N -E UTF8 --locale=C.UTF-8 >"$dir/initdb.log" 2>&1 || { cat "$dir/initdb.log"; exit 1; }
 cat >>"$dir/data/postgresql.conf" <<END
 listen_addresses = ''
 unix_socket_directories = '$dir'

@@ -294,42 +294,51 @@ suite_chaos()
 
 # ---- all of it ----------------------------------------------------------------------
 
-if [ "${1:-}" = --chaos-rounds ]; then
-	rounds=${2:?}
-	shift 2
-fi
-suites=("$@")
-[ ${#suites[@]} -gt 0 ] || suites=("${all[@]}")
-for suite in "${suites[@]}"; do
-	case " ${all[*]} " in
-		*" $suite "*) ;;
-		*) die "no suite $suite; there are: ${all[*]}" ;;
-	esac
-done
+# A function is read whole: the script may change while it runs.
+main()
+{
+	local suite begin
 
-begin=$SECONDS
-mkdir -p "$logs"
-rm -rf "${logs:?}"/*
-"$top/scripts/deps.sh" test || die "what is needed could not be installed"
-case " ${suites[*]} " in *" e2e "*) need packages "$top/test/e2e/orm/install.sh" ;; esac
-choose_user
-choose_postgres
-pgxs_source=$(dirname "$(dirname "$("$PG_CONFIG" --pgxs)")")
-perl_dir=$pgxs_source/test/perl
-pg_regress=$pgxs_source/test/regress/pg_regress
-make_work
-need copy copy_tree
-need build build
-need install install_it
-need own give_to_user
-for suite in "${suites[@]}"; do
-	mkdir -p "$work/run/$suite"
-	[ "$(id -u)" -ne 0 ] || chown "$run_user" "$work/run/$suite"
-	"suite_$suite"
-done
+	if [ "${1:-}" = --chaos-rounds ]; then
+		rounds=${2:?}
+		shift 2
+	fi
+	suites=("$@")
+	[ ${#suites[@]} -gt 0 ] || suites=("${all[@]}")
+	for suite in "${suites[@]}"; do
+		case " ${all[*]} " in
+			*" $suite "*) ;;
+			*) die "no suite $suite; there are: ${all[*]}" ;;
+		esac
+	done
 
-printf '\n%-10s %8s %8s %8s %8s\n' suite passed failed skipped time
-printf '%s\n' "${summary[@]}"
-printf '%-10s %35ds\n\n' total $((SECONDS - begin))
-say "$passed passed, $failed failed, $skipped skipped"
-[ "$failed" -eq 0 ]
+	begin=$SECONDS
+	mkdir -p "$logs"
+	rm -rf "${logs:?}"/*
+	"$top/scripts/deps.sh" test || die "what is needed could not be installed"
+	case " ${suites[*]} " in *" e2e "*) need packages "$top/test/e2e/orm/install.sh" ;; esac
+	choose_user
+	choose_postgres
+	pgxs_source=$(dirname "$(dirname "$("$PG_CONFIG" --pgxs)")")
+	perl_dir=$pgxs_source/test/perl
+	pg_regress=$pgxs_source/test/regress/pg_regress
+	make_work
+	need copy copy_tree
+	need build build
+	need install install_it
+	need own give_to_user
+	for suite in "${suites[@]}"; do
+		mkdir -p "$work/run/$suite"
+		[ "$(id -u)" -ne 0 ] || chown "$run_user" "$work/run/$suite"
+		"suite_$suite"
+	done
+
+	printf '\n%-10s %8s %8s %8s %8s\n' suite passed failed skipped time
+	printf '%s\n' "${summary[@]}"
+	printf '%-10s %35ds\n\n' total $((SECONDS - begin))
+	say "$passed passed, $failed failed, $skipped skipped"
+	[ "$failed" -eq 0 ] || exit 1
+	exit 0
+}
+
+main "$@"

@@ -210,7 +210,9 @@ sub todo_node
 	my $node = PostgreSQL::Test::Cluster->new($name);
 	my $brokers = $option{brokers} // kafka()->{KAFKA_BOOTSTRAP};
 
-	$node->init(@{ $option{init} // [] });
+	my %init = @{ $option{init} // [] };
+	$init{extra} = [ '--encoding=UTF8', '--locale=C.UTF-8', @{ $init{extra} // [] } ];
+	$node->init(%init);
 	$node->append_conf('postgresql.conf', <<"END");
 shared_preload_libraries = 'todo_events'
 todo_events.brokers = '$brokers'
