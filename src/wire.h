@@ -60,7 +60,7 @@
 	X(ACK, 21)			/* u64 batch: every message of it is acknowledged or was REFUSED before */ \
 	X(REFUSED, 22)		/* u64 batch, u64 event, u16 topic, i32 code, str code name, str reason, u32 attempts */ \
 	X(STATUS, 23)		/* u8 level, str component, str message, str hint: replaces the component's status */ \
-	X(TOPIC_STATE, 24)	/* u16 number, u8 state, i32 partitions, i64 retention ms, i64 max message bytes, str difference */ \
+	X(TOPIC_STATE, 24)	/* u16 number, u8 state, i32 partitions, i64 retention ms (-1 unlimited, -2 unknown), i64 max message bytes (-1 unknown), str difference */ \
 	X(LOG, 25)			/* u8 level, str message: one line for the server log */ \
 	X(STATS, 26)		/* u64 sent, u64 acked, u64 refused, u64 bytes, u32 queued, u32 p50 us, u32 p99 us (last window) */
 

@@ -71,9 +71,11 @@ te_broker_alive(TeBroker *broker, int64_t now)
 		{
 			char		hint[sizeof(broker->brokers) + 100];
 
-			snprintf(hint, sizeof(hint), "Clients reach it at %s. Set todo_events.brokers to a real cluster.",
+			snprintf(hint, sizeof(hint),
+					 "Clients reach it at %s. Set todo_events.brokers to a real cluster.",
 					 broker->brokers);
-			te_report_status(broker->out, TE_LEVEL_WARNING, "broker", "demo broker, memory only", hint);
+			te_report_status(broker->out, TE_LEVEL_WARNING, "broker",
+							 "demo broker, memory only", hint);
 		}
 		else
 			te_report_status(broker->out, TE_LEVEL_OK, "broker", "connected", "");

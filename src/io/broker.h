@@ -47,7 +47,7 @@ extern void te_broker_init(TeBroker *broker, TeWriter *out, const char *brokers,
 extern void te_broker_alive(TeBroker *broker, int64_t now);
 extern void te_broker_trouble(TeBroker *broker, const TeTrouble *trouble, int64_t now);
 
-/* announces what is due; returns when to call again.  awaited: messages handed to the library */
+/* announces what is due; returns when to call again.  awaited: messages not settled */
 extern int64_t te_broker_step(TeBroker *broker, uint64_t awaited, int64_t now);
 
 #endif							/* TE_IO_BROKER_H */

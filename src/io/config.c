@@ -49,7 +49,6 @@ static const struct
 	{"bootstrap.servers", "todo_events.brokers"},
 	{"metadata.broker.list", "todo_events.brokers"},
 	{"test.mock.num.brokers", "todo_events.brokers"},
-	{"client.id", "todo_events.client_id"},
 	{"security.protocol", "todo_events.tls"},
 	{"sasl.mechanism", "todo_events.sasl_mechanism"},
 	{"sasl.mechanisms", "todo_events.sasl_mechanism"},
@@ -59,7 +58,7 @@ static const struct
 	{"ssl.certificate.location", "todo_events.cert_file"},
 	{"ssl.key.location", "todo_events.key_file"},
 	{"ssl.key.password", "todo_events.key_file"},
-	/* order, completeness and acknowledgement: not negotiable */
+	/* order, completeness, acknowledgement, and the partition a key goes to: not negotiable */
 	{"enable.idempotence", ""},
 	{"enable.gapless.guarantee", ""},
 	{"acks", ""},
@@ -68,20 +67,17 @@ static const struct
 	{"delivery.timeout.ms", ""},
 	{"message.send.max.retries", ""},
 	{"retries", ""},
-	{"max.in.flight", ""},
-	{"max.in.flight.requests.per.connection", ""},
 	{"transactional.id", ""},
 	{"allow.auto.create.topics", ""},
 	{"delivery.report.only.error", ""},
+	{"partitioner", ""},
+	{"partitioner_cb", ""},
+	{"queuing.strategy", ""},
 	{"dr_cb", ""},
 	{"dr_msg_cb", ""},
 	{"enabled_events", ""},
 	{"log.queue", ""},
 	{"opaque", ""},
-	/* memory bounds, chosen together with the window on the pair */
-	{"queue.buffering.max.messages", ""},
-	{"queue.buffering.max.kbytes", ""},
-	{"message.max.bytes", ""},
 };
 
 const char *

@@ -64,7 +64,10 @@ extern bool te_config_decode(TeConfig *config, const char *body, uint32_t len,
 extern bool te_config_check(TeConfig *config, TeConfigError *error);
 extern bool te_config_read_secrets(TeConfig *config, TeConfigError *error);
 
-/* the setting that owns this librdkafka option ("todo_events.tls"), or NULL if kafka_options may set it */
+/*
+ * The setting that owns this librdkafka option ("todo_events.tls"), "" if it
+ * cannot be changed at all, NULL if kafka_options may set it.
+ */
 extern const char *te_config_option_owner(const char *option);
 
 /* overwrites what may be secret */

@@ -161,12 +161,13 @@ log_event(TeKafka *kafka, rd_kafka_event_t *event)
 	if (strcmp(facility, "FAIL") == 0 && level > LOG_ERR && level < LOG_DEBUG)
 		trouble(kafka, RD_KAFKA_RESP_ERR__TRANSPORT, text);
 	/* the rest of what ERROR events say, and the status repeats in better words */
-	for (size_t i = 0; i < sizeof(told) / sizeof(told[0]); i++)
+	for (size_t i = 0; i < sizeof(told) / sizeof(told[0]) && level < LOG_DEBUG; i++)
 		if (strcmp(facility, told[i]) == 0)
 			return;
-	if (level > LOG_WARNING)
-		return;
-	kafka->events->log(kafka->arg, level <= LOG_ERR ? TE_LEVEL_ERROR : TE_LEVEL_WARNING, text);
+	/* debug lines come only when somebody set the option "debug" */
+	if (level <= LOG_WARNING || level == LOG_DEBUG)
+		kafka->events->log(kafka->arg, level <= LOG_ERR ? TE_LEVEL_ERROR
+						   : level <= LOG_WARNING ? TE_LEVEL_WARNING : TE_LEVEL_INFO, text);
 }
 
 bool

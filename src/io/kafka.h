@@ -24,7 +24,7 @@ typedef enum TeVerdict
 {
 	TE_VERDICT_DELIVERED,
 	TE_VERDICT_REFUSED,			/* this message will never be accepted */
-	TE_VERDICT_BATCH,			/* its record batch was refused: its own fault only if it was alone */
+	TE_VERDICT_BATCH,			/* its record batch was refused: its fault only if it was alone */
 	TE_VERDICT_TOPIC,			/* the topic is not what we think: look at it, then produce again */
 	TE_VERDICT_AGAIN,			/* not its fault: produce again */
 	TE_VERDICT_RESTART			/* the producer itself is broken */

@@ -22,7 +22,11 @@ static const TeKafkaOption defaults[] = {
 	{"batch.num.messages", "10000"},
 	{"compression.codec", "none"},
 	{"socket.nagle.disable", "true"},
-	{"partitioner", "murmur2_random"},
+	/* the window on the pair bounds us; these need not be the first to say no */
+	{"queue.buffering.max.messages", "10000000"},
+	{"queue.buffering.max.kbytes", "2097151"},
+	/* the broker's limit is known by topic; the library's would come first */
+	{"message.max.bytes", "100000000"},
 	/* a broker that comes back is in use again within about a second */
 	{"reconnect.backoff.ms", "50"},
 	{"reconnect.backoff.max.ms", "1000"},
@@ -42,11 +46,7 @@ static const TeKafkaOption required[] = {
 	{"message.timeout.ms", "0"},
 	{"retries", "2147483647"},
 	{"allow.auto.create.topics", "false"},
-	/* the window on the pair bounds us; these must never be the first to say no */
-	{"queue.buffering.max.messages", "10000000"},
-	{"queue.buffering.max.kbytes", "2097151"},
-	/* the broker's limit is known by topic; the library's would come first */
-	{"message.max.bytes", "100000000"},
+	{"partitioner", "murmur2_random"},
 	{"log.queue", "true"},
 };
 

@@ -118,7 +118,8 @@ explain_tls(const TeTroubleFacts *facts, const char *address, const char *reason
 		default:
 			break;
 	}
-	if (has(reason, "PLAINTEXT") || has(reason, "closed by peer") || has(reason, "wrong version number") ||
+	if (has(reason, "PLAINTEXT") || has(reason, "closed by peer") ||
+		has(reason, "wrong version number") ||
 		has(reason, "packet length too long") || has(reason, "unexpected eof") ||
 		has(reason, "record layer failure"))
 	{

@@ -210,10 +210,19 @@ on_log(void *arg, TeWireLevel level, const char *text)
 		producer->log_period_end = now + LOG_PERIOD;
 		producer->log_lines = 0;
 	}
-	/* the library repeats itself at every try */
-	if (strcmp(text, producer->last_log) == 0 || ++producer->log_lines > LOG_LINES)
-		return;
-	snprintf(producer->last_log, sizeof(producer->last_log), "%s", text);
+	if (level == TE_LEVEL_INFO)
+	{
+		/* asked for, so no fewer than the worker takes */
+		if (te_writer_pending(&producer->out) >= OUTPUT_LIMIT)
+			return;
+	}
+	else
+	{
+		/* the library repeats itself at every try */
+		if (strcmp(text, producer->last_log) == 0 || ++producer->log_lines > LOG_LINES)
+			return;
+		snprintf(producer->last_log, sizeof(producer->last_log), "%s", text);
+	}
 	te_report_log(&producer->out, level, "librdkafka: %s", text);
 }
 
@@ -423,7 +432,7 @@ step(TeProducer *producer, int64_t now)
 
 	if (producer->kafka == NULL)
 		return TE_NEVER;
-	next = te_broker_step(&producer->broker, producer->topics.under_way, now);
+	next = te_broker_step(&producer->broker, producer->open, now);
 	if (next < due)
 		due = next;
 	if (settled != producer->stats_told)

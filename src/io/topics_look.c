@@ -341,7 +341,8 @@ te_topic_compare(int32_t want_partitions, int32_t partitions, int64_t want_reten
 	if (want_partitions > 0 && partitions > 0 && partitions != want_partitions)
 		n = snprintf(out, size, "%d partition%s instead of %d", partitions,
 					 partitions == 1 ? "" : "s", want_partitions);
-	if (want_retention >= 0 && retention != TE_RETENTION_UNKNOWN && retention != want_retention && n >= 0 && (size_t) n < size)
+	if (want_retention >= 0 && retention != TE_RETENTION_UNKNOWN && retention != want_retention &&
+		n >= 0 && (size_t) n < size)
 	{
 		put_duration(have, sizeof(have), retention);
 		put_duration(want, sizeof(want), want_retention);

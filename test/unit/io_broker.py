@@ -9,7 +9,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from io_kafka import Kafka, missing  # noqa: E402
 from io_tap import run, test  # noqa: E402
 from io_worker import (  # noqa: E402
-    ERROR, EXIT_EOF, OK, RETRY_TOPICS, T_CREATED, T_DIFFERS, T_MISSING, T_OK, WARNING, Worker,
+    ERROR, EXIT_EOF, INFO, OK, RETRY_TOPICS, T_CREATED, T_DIFFERS, T_MISSING, T_OK, WARNING, Worker,
     message)
 
 DAY = 86400000
@@ -471,6 +471,24 @@ def each_refusal_to_connect_is_one_line_that_names_its_setting():
         assert len(worker.logs) <= 2, worker.logs
         assert not worker.topic_states
         worker.close()
+
+
+@test
+def a_full_queue_of_the_librarys_own_only_slows_down():
+    worker = start("full-queue", brokers=kafka.bootstrap, kafka__queue_buffering_max_messages="100")
+    worker.publish(numbered(0, 2000, 10))
+    worker.publish(numbered(2000, 2000, 10))
+    settled(worker, 1, 2)
+    assert not worker.refused
+    check_order(kafka.consume("full-queue"), 4000, 10)
+    worker.close()
+
+
+@test
+def the_librarys_debug_lines_come_when_asked_for():
+    worker = start("debug", brokers=kafka.bootstrap, kafka__debug="broker")
+    assert any("librdkafka: " in text for level, text in worker.logs if level == INFO), worker.logs
+    worker.close()
 
 
 @test
