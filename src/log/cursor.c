@@ -89,7 +89,13 @@ te_log_end(void)
 	int64		end = te_log_floor();
 
 	for (int i = 0; i < te_ring_segments(TE_RING_LOG); i++)
-		end = Max(end, te_ring_segment_max(TE_RING_LOG, i));
+	{
+		int64		min;
+		int64		max;
+
+		if (te_ring_segment_bounds(TE_RING_LOG, i, &min, &max))
+			end = Max(end, max);
+	}
 	return end;
 }
 

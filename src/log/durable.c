@@ -15,6 +15,7 @@
 #include "postgres.h"
 
 #include "access/xlog.h"
+#include "access/xlog_internal.h"
 #include "replication/syncrep.h"
 #include "replication/walsender.h"
 #include "replication/walsender_private.h"
@@ -29,13 +30,30 @@ standbys_set(void)
 }
 
 /*
+ * Where the next record will begin, as an LSN that can be flushed: at the
+ * start of a page the insert position lies behind the page's header, where
+ * nothing has been written yet.
+ */
+static XLogRecPtr
+written_so_far(void)
+{
+	XLogRecPtr	lsn = GetXLogInsertRecPtr();
+
+	if (XLogSegmentOffset(lsn, wal_segment_size) == SizeOfXLogLongPHD)
+		return lsn - SizeOfXLogLongPHD;
+	if (lsn % XLOG_BLCKSZ == SizeOfXLogShortPHD)
+		return lsn - SizeOfXLogShortPHD;
+	return lsn;
+}
+
+/*
  * With standbys nothing says which commit each has acknowledged, so wait for
  * all that was written when the snapshot's transactions were visible.
  */
 XLogRecPtr
 te_log_durable_target(XLogRecPtr asynchronous)
 {
-	return standbys_set() ? GetXLogInsertRecPtr() : asynchronous;
+	return standbys_set() ? written_so_far() : asynchronous;
 }
 
 bool

@@ -185,6 +185,7 @@ te_read(PG_FUNCTION_ARGS)
 	TeReadResult result;
 	XLogRecPtr	durable_at = InvalidXLogRecPtr;
 	int64		low;
+	int			cycles = 0;
 	int32		max = PG_ARGISNULL(1) ? 1000 : PG_GETARG_INT32(1);
 
 	require_primary("todo_events.read()");
@@ -210,6 +211,7 @@ te_read(PG_FUNCTION_ARGS)
 		result = te_reader_cycle(reader, GetActiveSnapshot(),
 								 (TeReadLimit) {PG_INT32_MAX, PG_INT64_MAX}, emit_row, &state);
 		durable_at = Max(durable_at, result.durable_at);
+		cycles++;
 		CHECK_FOR_INTERRUPTS();
 	} while (result.more && state.returned < state.max);
 
@@ -220,6 +222,14 @@ te_read(PG_FUNCTION_ARGS)
 				 errmsg("cursor is not in the event log any more"),
 				 errdetail("The oldest events were removed while they were being read."),
 				 errhint("Load the present state anew, together with todo_events.cursor(), and read on from there.")));
+
+	/*
+	 * A token reaches no further than the row it comes with, which is durable
+	 * and every id drawn before it too; except that after a first cycle it
+	 * may count what that one looked at (see te_log_last_id_lsn).
+	 */
+	if (cycles > 1)
+		durable_at = Max(durable_at, te_log_last_id_lsn());
 	wait_until_durable(durable_at);
 	return (Datum) 0;
 }

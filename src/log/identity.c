@@ -5,8 +5,8 @@
  *	  the origin, which tells it from its physical copies.
  *
  * The uuid is not dumped, so a restored copy has another.  A physical copy
- * (CREATE DATABASE ... TEMPLATE, a Neon branch) has the same uuid and another
- * origin: both are in every event's id.
+ * (CREATE DATABASE ... TEMPLATE, a Neon branch, a promoted standby) has the
+ * same uuid and another origin: both are in every event's id.
  *
  *-------------------------------------------------------------------------
  */
@@ -72,7 +72,11 @@ fnv32(uint32 h, const void *data, size_t len)
 	return h;
 }
 
-/* cluster, database and, on Neon, the branch; none of them changes while a backend lives */
+/*
+ * Cluster, database, timeline and, on Neon, the branch; none of them changes
+ * while a backend writes.  The timeline, because a promotion or a recovery to
+ * a point in time draws ids again that were drawn before.
+ */
 int32
 te_log_origin(void)
 {
@@ -82,11 +86,13 @@ te_log_origin(void)
 	{
 		uint64		system = GetSystemIdentifier();
 		Oid			database = MyDatabaseId;
+		TimeLineID	timeline = GetWALInsertionTimeLine();
 		const char *branch = GetConfigOption("neon.timeline_id", true, false);
 		uint32		h = 0x811c9dc5;
 
 		h = fnv32(h, &system, sizeof(system));
 		h = fnv32(h, &database, sizeof(database));
+		h = fnv32(h, &timeline, sizeof(timeline));
 		if (branch != NULL)
 			h = fnv32(h, branch, strlen(branch));
 		origin = (int32) (h == 0 ? 1 : h);

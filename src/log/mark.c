@@ -148,6 +148,26 @@ te_mark_assign(TeMark *to, const TeMark *from)
 	te_mark_copy(to, from);
 }
 
+void
+te_mark_limit_xids(TeMark *mark, uint64 next)
+{
+	int			kept = 0;
+
+	for (int i = 0; i < mark->holes.n; i++)
+		mark->holes.items[i].xid = Min(mark->holes.items[i].xid, next);
+	for (int i = 0; i < mark->pending.n; i++)
+	{
+		TeRange    *r = &mark->pending.items[i];
+
+		if (r->xid < next)
+			mark->pending.items[kept++] = *r;
+		else
+			te_ranges_insert(&mark->holes, mark->holes.n, r->lo, r->hi, next);
+	}
+	mark->pending.n = kept;
+	te_ranges_sort_disjoint(&mark->holes);
+}
+
 int64
 te_mark_low(const TeMark *mark)
 {

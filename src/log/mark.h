@@ -53,6 +53,9 @@ extern void te_mark_free(TeMark *mark);
 extern char *te_mark_format(const TeMark *mark, uint64 next, int max);
 extern bool te_mark_parse(TeMark *mark, const char *text);
 
+/* no transaction id at or above next: a hole's U is lowered to it, a pending entry becomes a hole */
+extern void te_mark_limit_xids(TeMark *mark, uint64 next);
+
 /* lowest id not accounted for */
 extern int64 te_mark_low(const TeMark *mark);
 

@@ -15,6 +15,7 @@
 
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/transam.h"
 #include "executor/tuptable.h"
 #include "lib/stringinfo.h"
 #include "utils/rel.h"
@@ -87,6 +88,9 @@ te_token_parse(TeMark *mark, const char *token)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid cursor"),
 				 errhint("A cursor is what todo_events.cursor(), todo_events.read() or a WebSocket frame gave.")));
+
+	/* transaction ids that a crash took back have ended, whoever gets them next */
+	te_mark_limit_xids(mark, U64FromFullTransactionId(ReadNextFullTransactionId()));
 
 	newest = read_epochs((int32) epoch, &next_began);
 	low = te_mark_low(mark);
