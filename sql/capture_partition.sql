@@ -92,6 +92,20 @@ SELECT n, type, key, sequence FROM events();
 SELECT count(*) FROM parts;
 TRUNCATE parts;
 SELECT n, type, key, sequence FROM events() ORDER BY key;
+-- partitions that come and go later
+CREATE TABLE parts_new PARTITION OF parts (PRIMARY KEY (id)) FOR VALUES IN ('new');
+CREATE TABLE parts_newer (LIKE parts INCLUDING GENERATED, PRIMARY KEY (id));
+ALTER TABLE parts ATTACH PARTITION parts_newer FOR VALUES IN ('newer');
+INSERT INTO parts (id, state) VALUES (60, 'new'), (61, 'newer'), (62, 'newer');
+TRUNCATE parts_new, parts_newer;
+SELECT n, type, key, sequence FROM events() ORDER BY key, n;
+INSERT INTO parts (id, state) VALUES (63, 'newer');
+ALTER TABLE parts DETACH PARTITION parts_newer;
+UPDATE parts_newer SET v = 1;
+TRUNCATE parts_newer;
+SELECT n, type, key, sequence FROM events();
+SELECT todo_events.detach('parts_newer');
+DROP TABLE parts_newer;
 -- numbers from a counter instead
 SELECT todo_events.detach('parts');
 ALTER TABLE parts DROP COLUMN seq;

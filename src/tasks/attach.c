@@ -221,6 +221,13 @@ create_trigger(Oid relid, const char *name, const char *when, int32 number, cons
 					  quote_identifier(name), table, quote_literal_cstr(comment));
 }
 
+void
+te_attach_truncate_trigger(Oid relid, int32 number)
+{
+	create_trigger(relid, TE_TRIGGER_TRUNCATE, "BEFORE TRUNCATE", number,
+				   "makes events of TRUNCATE (todo_events)");
+}
+
 static void
 create_triggers(Relation rel, const TeAttachRequest *request, int32 number)
 {
@@ -235,15 +242,13 @@ create_triggers(Relation rel, const TeAttachRequest *request, int32 number)
 	if (request->columns[TE_COLUMN_SEQUENCE] != InvalidAttrNumber)
 		create_trigger(relid, TE_TRIGGER_SEQUENCE, "BEFORE INSERT OR UPDATE", number,
 					   "numbers the events of each task (todo_events)");
-	create_trigger(relid, TE_TRIGGER_TRUNCATE, "BEFORE TRUNCATE", number,
-				   "makes events of TRUNCATE (todo_events)");
+	te_attach_truncate_trigger(relid, number);
 
 	/* triggers of statements are not cloned to partitions */
 	foreach(cell, te_rows_tables(relid, NoLock))
 	{
 		if (lfirst_oid(cell) != relid)
-			create_trigger(lfirst_oid(cell), TE_TRIGGER_TRUNCATE, "BEFORE TRUNCATE", number,
-						   "makes events of TRUNCATE (todo_events)");
+			te_attach_truncate_trigger(lfirst_oid(cell), number);
 	}
 }
 
@@ -308,7 +313,7 @@ required(const char *parameter)
 	ereport(ERROR,
 			(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 			 errmsg("parameter \"%s\" of todo_events.attach() must not be null", parameter),
-			 errhint("Leave it out for its default.")));
+			 errhint("Name it, or leave it out if it has a default.")));
 }
 
 /* no such thing yet in this version; refused rather than forgotten */
@@ -450,7 +455,7 @@ lock_tables(List *relids)
 	}
 }
 
-/* every table whose trigger calls todo_events.capture(), topmost ones only */
+/* every table with a trigger of ours that is not its parent's */
 static List *
 attached_tables(void)
 {
@@ -462,8 +467,7 @@ attached_tables(void)
 
 	if (SPI_connect() != SPI_OK_CONNECT ||
 		SPI_execute_with_args("SELECT DISTINCT t.tgrelid FROM pg_catalog.pg_trigger t "
-							  "WHERE t.tgfoid = $1 AND t.tgparentid = 0 AND t.tgname = '" TE_TRIGGER_CAPTURE "' "
-							  "ORDER BY 1", 1, &type, &value, NULL, true, 0) != SPI_OK_SELECT)
+							  "WHERE t.tgfoid = $1 AND t.tgparentid = 0 ORDER BY 1", 1, &type, &value, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not list attached tables");
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
@@ -490,6 +494,31 @@ with_partitions(List *relids)
 	return result;
 }
 
+typedef enum TableState
+{
+	TABLE_NOT_ATTACHED,			/* a partition of an attached table included */
+	TABLE_ATTACHED,
+	TABLE_LEFT_OVER				/* a partition that was taken out, with its TRUNCATE trigger */
+} TableState;
+
+static TableState
+state_of(Oid relid)
+{
+	Relation	rel = try_relation_open(relid, AccessShareLock);
+	TableState	state = TABLE_NOT_ATTACHED;
+	Trigger    *capture;
+
+	if (rel == NULL)
+		return state;
+	capture = te_attachment_trigger(rel, TE_TRIGGER_CAPTURE);
+	if (capture != NULL && !capture->tgisclone)
+		state = TABLE_ATTACHED;
+	else if (capture == NULL && te_attachment_trigger(rel, TE_TRIGGER_TRUNCATE) != NULL)
+		state = TABLE_LEFT_OVER;
+	relation_close(rel, AccessShareLock);
+	return state;
+}
+
 static void
 refuse_not_owned(Oid relid)
 {
@@ -511,18 +540,12 @@ te_tasks_detach(PG_FUNCTION_ARGS)
 	if (PG_NARGS() > 0)
 	{
 		Oid			relid = PG_GETARG_OID(0);
-		Relation	rel;
-		bool		attached;
 
 		if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_TABLE),
 					 errmsg("relation with OID %u does not exist", relid)));
-		rel = relation_open(relid, AccessShareLock);
-		attached = te_attachment_trigger(rel, TE_TRIGGER_CAPTURE) != NULL &&
-			!te_attachment_trigger(rel, TE_TRIGGER_CAPTURE)->tgisclone;
-		relation_close(rel, AccessShareLock);
-		if (!attached)
+		if (state_of(relid) == TABLE_NOT_ATTACHED)
 			ereport(ERROR,
 					(errcode(ERRCODE_TE_NOT_FOUND),
 					 errmsg("table \"%s\" is not attached", get_rel_name(relid)),
@@ -537,12 +560,14 @@ te_tasks_detach(PG_FUNCTION_ARGS)
 	lock_tables(with_partitions(relids));
 	foreach(cell, relids)
 	{
-		/* it may have been dropped before we had the lock */
-		if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(lfirst_oid(cell))))
+		/* dropped before we had the lock, or a partition whose root was detached in an earlier round */
+		TableState	state = state_of(lfirst_oid(cell));
+
+		if (state == TABLE_NOT_ATTACHED)
 			continue;
 		refuse_not_owned(lfirst_oid(cell));
 		detach_locked(lfirst_oid(cell));
-		n++;
+		n += state == TABLE_ATTACHED;
 	}
 	PG_RETURN_INT32(n);
 }

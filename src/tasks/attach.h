@@ -22,6 +22,9 @@ extern int32 te_attach(Oid relid, TeAttachRequest *request, const char *complete
 /* run a statement through SPI with search_path pinned; how many rows */
 extern uint64 te_attach_execute(const char *format,...) pg_attribute_printf(1, 2);
 
+/* the TRUNCATE trigger of a table or partition */
+extern void te_attach_truncate_trigger(Oid relid, int32 number);
+
 /* schema and name of a table, quoted */
 extern char *te_attach_quoted(Oid relid);
 

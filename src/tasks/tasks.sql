@@ -105,6 +105,15 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'te_tasks_capture';
 COMMENT ON FUNCTION todo_events.capture() IS
 'trigger function of attached tables; made by attach(), not for use by hand';
 
+CREATE FUNCTION todo_events_internal.partition_added() RETURNS event_trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'te_tasks_partition_added';
+COMMENT ON FUNCTION todo_events_internal.partition_added() IS
+'gives a new partition of an attached table its trigger for TRUNCATE';
+CREATE EVENT TRIGGER todo_events_partition_added ON ddl_command_end
+WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE') EXECUTE FUNCTION todo_events_internal.partition_added();
+COMMENT ON EVENT TRIGGER todo_events_partition_added IS
+'gives a new partition of an attached table its trigger for TRUNCATE';
+
 CREATE FUNCTION todo_events.attach(table_name regclass, key text DEFAULT NULL,
 	user_key text DEFAULT NULL, completed text DEFAULT NULL, title text DEFAULT NULL,
 	due_at text DEFAULT NULL, remind_at text DEFAULT NULL, sequence text DEFAULT NULL,
