@@ -72,7 +72,8 @@ clean_up()
 	trap - EXIT
 	trap '' INT TERM HUP
 	if ! $finished; then
-		if [ -n "${dir:-}" ] && [ -f "$dir/server.log" ]; then
+		# not when somebody has interrupted it
+		if [ "$status" -lt 129 ] && [ -n "${dir:-}" ] && [ -f "$dir/server.log" ]; then
 			say "the server's last lines:"
 			tail -n 15 "$dir/server.log" | sed 's/^/    | /'
 			cp "$dir/server.log" "$home/server.log" 2>/dev/null || true
