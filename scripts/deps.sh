@@ -84,7 +84,7 @@ packages()
 	has_java || echo default-jre-headless
 	[ -f "$kafka/lib/.complete" ] || command -v mvn >/dev/null || echo maven
 	echo "postgresql-$major-pgtap" libtap-parser-sourcehandler-pgtap-perl libipc-run-perl
-	echo python3-venv spin
+	echo python3-venv spin clang libclang-rt-dev
 }
 
 # missing PACKAGE ...: those that are not installed
@@ -164,7 +164,7 @@ check_commands()
 	if [ "$what" = test ]; then
 		has_java || absent+=("java (17 or newer)")
 		[ -f "$kafka/lib/.complete" ] || command -v mvn >/dev/null || absent+=(mvn)
-		for command in pg_prove spin python3; do
+		for command in pg_prove spin python3 clang; do
 			command -v "$command" >/dev/null || absent+=("$command")
 		done
 	fi
