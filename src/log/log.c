@@ -165,6 +165,14 @@ te_log_append(const TeEventInput *event)
 	const char *extra;
 	int64		id;
 
+	/* what could never be sent must not be promised */
+	if (unlikely(event->payload_len > TE_LOG_MAX_PAYLOAD))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("event of %d MB is larger than the event log takes (%d MB)",
+						event->payload_len / (1024 * 1024), TE_LOG_MAX_PAYLOAD / (1024 * 1024)),
+				 errhint("Leave large columns out with the option \"exclude\" of todo_events.attach().")));
+
 	if (unlikely(te_setting_int(TE_SET_LOG_FULL) == TE_LOG_FULL_REFUSE_WRITES))
 		check_room();
 

@@ -41,6 +41,9 @@ typedef struct TeName
 	int			len;
 } TeName;
 
+/* bytes of a payload: with its envelope it has to fit into a frame (wire.h) */
+#define TE_LOG_MAX_PAYLOAD	(60 * 1024 * 1024)
+
 typedef struct TeEventInput
 {
 	TeEventType type;
@@ -70,7 +73,8 @@ extern void te_log_append_init(void);
  * Append one event to the log in the current transaction; returns its id.
  * Takes the xid before the id (the read rule rests on it), adds idempotency
  * key and traceparent of the session to extra, and notes the append for the
- * wake-up at commit.  ERRCODE_TE_LOG_FULL under log_full = refuse_writes.
+ * wake-up at commit.  ERRCODE_TE_LOG_FULL under log_full = refuse_writes,
+ * ERRCODE_PROGRAM_LIMIT_EXCEEDED above TE_LOG_MAX_PAYLOAD.
  * Costs are bounded: no lock that waits, no network.
  */
 extern int64 te_log_append(const TeEventInput *event);

@@ -136,6 +136,15 @@ log_step(bool woken)
 	return Min(mark_due, maintain_due);
 }
 
+/* a second's wait has begun for the one thing and the other: further commits do not shorten it */
+static bool
+log_deaf(void)
+{
+	int64		soon = te_clock_monotonic() + MARK_EVERY_US;
+
+	return mark_due <= soon && maintain_due <= soon;
+}
+
 static const TeRole log_role = {
 	.name = "log",
 	.enabled = log_enabled,
@@ -143,6 +152,7 @@ static const TeRole log_role = {
 	.stop = log_stop,
 	.reload = NULL,
 	.step = log_step,
+	.deaf = log_deaf,
 };
 
 void
