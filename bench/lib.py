@@ -113,7 +113,7 @@ def rss_mb(pid):
     """Memory of a process that is its own: shared buffers do not count."""
     with open(f"/proc/{pid}/status", encoding="ascii") as f:
         fields = dict(re.findall(r"^(\w+):\s+(\d+)", f.read(), re.M))
-    return (int(fields["VmRSS"]) - int(fields.get("RssShmem", 0))) / 1024
+    return (int(fields["RssAnon"]) + int(fields["RssFile"])) / 1024
 
 
 def end(process):
