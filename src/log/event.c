@@ -73,12 +73,27 @@ te_event_type_name(const TeLogRow *row)
 	return psprintf("%s.%s", type_prefix(row->attachment), suffix);
 }
 
+/*
+ * The buffer is made large enough once (te_event_render): from then on bytes
+ * are put there with no further question.
+ */
+static inline void
+put(StringInfo buf, const char *s, int len)
+{
+	Assert(buf->len + len < buf->maxlen);
+	memcpy(buf->data + buf->len, s, len);
+	buf->len += len;
+}
+
+#define put_literal(buf, s) put(buf, s, sizeof(s) - 1)
+
+#define UUID_TEXT_LEN	36
+
 static void
-append_uuid(StringInfo buf, const pg_uuid_t *uuid)
+put_uuid(StringInfo buf, const pg_uuid_t *uuid)
 {
 	static const char hex[] = "0123456789abcdef";
-	char		text[36];
-	char	   *p = text;
+	char	   *p = buf->data + buf->len;
 
 	for (int i = 0; i < UUID_LEN; i++)
 	{
@@ -87,33 +102,37 @@ append_uuid(StringInfo buf, const pg_uuid_t *uuid)
 		*p++ = hex[uuid->data[i] >> 4];
 		*p++ = hex[uuid->data[i] & 15];
 	}
-	appendBinaryStringInfo(buf, text, sizeof(text));
+	buf->len += UUID_TEXT_LEN;
 }
 
 void
 te_name_text(StringInfo buf, const TeName *name)
 {
 	if (name->kind == TE_NAME_UUID)
-		append_uuid(buf, &name->uuid);
+	{
+		enlargeStringInfo(buf, UUID_TEXT_LEN);
+		put_uuid(buf, &name->uuid);
+		buf->data[buf->len] = '\0';
+	}
 	else if (name->kind == TE_NAME_TEXT)
 		appendBinaryStringInfo(buf, name->text, name->len);
 }
 
 static void
-append_name_json(StringInfo buf, const TeName *name)
+put_name_json(StringInfo buf, const TeName *name)
 {
 	switch (name->kind)
 	{
 		case TE_NAME_UUID:
-			appendStringInfoCharMacro(buf, '"');
-			append_uuid(buf, &name->uuid);
-			appendStringInfoCharMacro(buf, '"');
+			put_literal(buf, "\"");
+			put_uuid(buf, &name->uuid);
+			put_literal(buf, "\"");
 			break;
 		case TE_NAME_TEXT:
 			te_json_string(buf, name->text, name->len);
 			break;
 		case TE_NAME_NONE:
-			appendBinaryStringInfo(buf, "null", 4);
+			put_literal(buf, "null");
 			break;
 	}
 }
@@ -184,8 +203,6 @@ te_event_id(const TeLogRow *row, pg_uuid_t *id)
 
 /* ---- CloudEvent --------------------------------------------------------- */
 
-#define append_literal(buf, s) appendBinaryStringInfo(buf, s, sizeof(s) - 1)
-
 static char *
 put_digits(char *p, int value, int digits)
 {
@@ -199,7 +216,7 @@ put_digits(char *p, int value, int digits)
 
 /* RFC 3339 in UTC with microseconds */
 static void
-append_time(StringInfo buf, TimestampTz time)
+put_time(StringInfo buf, TimestampTz time)
 {
 	char		text[32];
 	char	   *p = text;
@@ -231,15 +248,13 @@ append_time(StringInfo buf, TimestampTz time)
 	*p++ = '.';
 	p = put_digits(p, (int) (us % USECS_PER_SEC), 6);
 	*p++ = 'Z';
-	appendBinaryStringInfo(buf, text, (int) (p - text));
+	put(buf, text, (int) (p - text));
 }
 
 static void
-append_int64(StringInfo buf, int64 value)
+put_int64(StringInfo buf, int64 value)
 {
-	char		text[MAXINT8LEN + 1];
-
-	appendBinaryStringInfo(buf, text, pg_lltoa(value, text));
+	buf->len += pg_lltoa(value, buf->data + buf->len);
 }
 
 /* the setting as a literal; made anew only when it changes */
@@ -265,7 +280,7 @@ source_literal(void)
 }
 
 static void
-append_type(StringInfo buf, const TeLogRow *row)
+put_type(StringInfo buf, const TeLogRow *row)
 {
 	const char *suffix = te_event_suffix(row->type);
 
@@ -275,8 +290,8 @@ append_type(StringInfo buf, const TeLogRow *row)
 
 		te_json_string(buf, prefix, (int) strlen(prefix));
 		buf->data[buf->len - 1] = '.';	/* in place of the closing quote */
-		appendBinaryStringInfo(buf, suffix, (int) strlen(suffix));
-		appendStringInfoCharMacro(buf, '"');
+		put(buf, suffix, (int) strlen(suffix));
+		put_literal(buf, "\"");
 	}
 	else
 	{
@@ -284,39 +299,48 @@ append_type(StringInfo buf, const TeLogRow *row)
 		const char *raw = te_extra_raw(row, "type", &len);
 
 		if (raw != NULL)
-			appendBinaryStringInfo(buf, raw, len);
+			put(buf, raw, len);
 		else
-			append_literal(buf, "\"\"");
+			put_literal(buf, "\"\"");
 	}
 }
 
 static void
-append_task_data(StringInfo buf, const TeLogRow *row, const pg_uuid_t *id)
+put_task_data(StringInfo buf, const TeLogRow *row, const pg_uuid_t *id)
 {
 	int			len;
 	const char *raw = row->extra ? te_extra_raw(row, "idempotency_key", &len) : NULL;
 
-	append_literal(buf, "{\"task_id\":");
-	append_name_json(buf, &row->key);
-	append_literal(buf, ",\"user_id\":");
-	append_name_json(buf, &row->user);
-	append_literal(buf, ",\"sequence\":");
+	put_literal(buf, "{\"task_id\":");
+	put_name_json(buf, &row->key);
+	put_literal(buf, ",\"user_id\":");
+	put_name_json(buf, &row->user);
+	put_literal(buf, ",\"sequence\":");
 	if (row->sequence > 0)
-		append_int64(buf, row->sequence);
+		put_int64(buf, row->sequence);
 	else
-		append_literal(buf, "null");
-	append_literal(buf, ",\"idempotency_key\":");
+		put_literal(buf, "null");
+	put_literal(buf, ",\"idempotency_key\":");
 	if (raw != NULL)
-		appendBinaryStringInfo(buf, raw, len);
+		put(buf, raw, len);
 	else
 	{
-		appendStringInfoCharMacro(buf, '"');
-		append_uuid(buf, id);
-		appendStringInfoCharMacro(buf, '"');
+		put_literal(buf, "\"");
+		put_uuid(buf, id);
+		put_literal(buf, "\"");
 	}
-	append_literal(buf, ",\"payload\":");
-	appendBinaryStringInfo(buf, row->payload, row->payload_len);
-	appendStringInfoCharMacro(buf, '}');
+	put_literal(buf, ",\"payload\":");
+	put(buf, row->payload, row->payload_len);
+	put_literal(buf, "}");
+}
+
+/* more than an event takes: a byte of a name is six in JSON at most */
+static int
+render_room(const TeLogRow *row, const StringInfoData *source, const char *cursor)
+{
+	return 1024 + row->payload_len + 2 * row->extra_len + source->len +
+		6 * (2 * row->key.len + row->user.len + (int) strlen(type_prefix(row->attachment)) +
+			 (cursor ? (int) strlen(cursor) : 0));
 }
 
 void
@@ -327,42 +351,45 @@ te_event_render(StringInfo buf, const TeLogRow *row, const char *cursor)
 	int			len;
 	const char *raw;
 
+	source = source_literal();
+	enlargeStringInfo(buf, render_room(row, source, cursor));
 	if (row->type == TE_EVENT_REDRIVE)
 	{
-		appendBinaryStringInfo(buf, row->payload, row->payload_len);
+		put(buf, row->payload, row->payload_len);
+		buf->data[buf->len] = '\0';
 		return;
 	}
 
-	source = source_literal();
 	te_event_id(row, &id);
-	append_literal(buf, "{\"specversion\":\"1.0\",\"type\":");
-	append_type(buf, row);
-	append_literal(buf, ",\"source\":");
-	appendBinaryStringInfo(buf, source->data, source->len);
-	append_literal(buf, ",\"id\":\"");
-	append_uuid(buf, &id);
-	append_literal(buf, "\",\"time\":\"");
-	append_time(buf, row->time);
-	append_literal(buf, "\",\"datacontenttype\":\"application/json\"");
+	put_literal(buf, "{\"specversion\":\"1.0\",\"type\":");
+	put_type(buf, row);
+	put_literal(buf, ",\"source\":");
+	put(buf, source->data, source->len);
+	put_literal(buf, ",\"id\":\"");
+	put_uuid(buf, &id);
+	put_literal(buf, "\",\"time\":\"");
+	put_time(buf, row->time);
+	put_literal(buf, "\",\"datacontenttype\":\"application/json\"");
 	if (row->key.kind != TE_NAME_NONE)
 	{
-		append_literal(buf, ",\"partitionkey\":");
-		append_name_json(buf, &row->key);
+		put_literal(buf, ",\"partitionkey\":");
+		put_name_json(buf, &row->key);
 	}
 	if (row->extra && (raw = te_extra_raw(row, "traceparent", &len)) != NULL)
 	{
-		append_literal(buf, ",\"traceparent\":");
-		appendBinaryStringInfo(buf, raw, len);
+		put_literal(buf, ",\"traceparent\":");
+		put(buf, raw, len);
 	}
 	if (cursor != NULL)
 	{
-		append_literal(buf, ",\"cursor\":");
+		put_literal(buf, ",\"cursor\":");
 		te_json_string(buf, cursor, (int) strlen(cursor));
 	}
-	append_literal(buf, ",\"data\":");
+	put_literal(buf, ",\"data\":");
 	if (row->type == TE_EVENT_CUSTOM)
-		appendBinaryStringInfo(buf, row->payload, row->payload_len);
+		put(buf, row->payload, row->payload_len);
 	else
-		append_task_data(buf, row, &id);
-	appendStringInfoCharMacro(buf, '}');
+		put_task_data(buf, row, &id);
+	put_literal(buf, "}");
+	buf->data[buf->len] = '\0';
 }

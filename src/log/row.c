@@ -22,6 +22,7 @@ static void
 row_name(TeName *name, const Datum *values, const bool *nulls, int uuid, int text)
 {
 	name->kind = TE_NAME_NONE;
+	name->len = 0;
 	if (!nulls[uuid - 1])
 	{
 		name->kind = TE_NAME_UUID;
