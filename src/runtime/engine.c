@@ -72,7 +72,8 @@ static const struct
 	{"row_security", "off"},
 	{"session_replication_role", "origin"},
 	{"statement_timeout", "0"},
-	{"lock_timeout", "5s"},
+	/* less than deadlock_timeout: where DROP EXTENSION and we lock the same tables, it is we who give way */
+	{"lock_timeout", "200ms"},
 	{"idle_in_transaction_session_timeout", "0"},
 	{"idle_session_timeout", "0"},
 	{"transaction_timeout", "0"},	/* 17 */
