@@ -54,6 +54,7 @@ class Cluster:
         with open(self.data / "postgresql.conf", "a", encoding="ascii") as f:
             f.write(f"listen_addresses = ''\nunix_socket_directories = '{self.directory}'\n"
                     "shared_preload_libraries = 'todo_events, pg_stat_statements'\n"
+                    "todo_events.allowed_networks = '127.0.0.0/8, ::1/128'\n"
                     "max_wal_size = 4GB\nshared_buffers = 512MB\nmax_prepared_transactions = 10\n"
                     + "".join(f"{s}\n" for s in self.settings))
         self.control("start")

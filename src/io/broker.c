@@ -17,6 +17,7 @@
 #define SUSPECT_GRACE		(300 * MS)	/* a probe answers within this if it was only idleness */
 #define STALL				(5000 * MS)	/* without any acknowledgement */
 #define QUIET				(5000 * MS)	/* between different causes */
+#define REFUSED_RECURS		(30000 * MS)	/* an address that is still refused is so again by then */
 
 static void
 announce(TeBroker *broker, TeWireLevel level, const char *message, const char *hint, int64_t now)
@@ -75,7 +76,7 @@ te_broker_alive(TeBroker *broker, int64_t now)
 					 "Clients reach it at %s. Set todo_events.brokers to a real cluster.",
 					 broker->brokers);
 			te_report_status(broker->out, TE_LEVEL_WARNING, "broker",
-							 "demo broker, memory only", hint);
+							 "degraded: demo broker, memory only", hint);
 		}
 		else
 			te_report_status(broker->out, TE_LEVEL_OK, "broker", "connected", "");
@@ -96,7 +97,17 @@ te_broker_trouble(TeBroker *broker, const TeTrouble *trouble, int64_t now)
 	 * library's business: it only explains what may come.
 	 */
 	if (*trouble->message)
-		broker->cause = *trouble;
+	{
+		bool		other = strcmp(trouble->message, broker->cause.message) != 0;
+
+		/* a host with several refused addresses is one cause, not one after another */
+		if (!(other && trouble->refused && broker->cause.refused && *broker->cause.message &&
+			  now - broker->refused_at < REFUSED_RECURS))
+		{
+			broker->cause = *trouble;
+			broker->refused_at = now;
+		}
+	}
 	if (broker->state == TE_BROKER_OK && trouble->all_down)
 	{
 		broker->state = TE_BROKER_SUSPECT;

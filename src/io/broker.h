@@ -37,6 +37,7 @@ typedef struct TeBroker
 	int64_t		progress;		/* last sign of life, or last time nothing was awaited */
 	int64_t		quiet_until;	/* no further announcement before */
 	TeTrouble	cause;			/* latest with a cause of its own */
+	int64_t		refused_at;		/* when the address in cause was last refused */
 	char		announced[512];	/* message last sent, "" after OK */
 } TeBroker;
 

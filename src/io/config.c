@@ -34,6 +34,8 @@ static const struct
 	{"cert_file", offsetof(TeConfig, cert_file)},
 	{"key_file", offsetof(TeConfig, key_file)},
 	{"key_password", offsetof(TeConfig, key_password)},
+	{"restrict_addresses", offsetof(TeConfig, restrict_addresses)},
+	{"allowed_networks", offsetof(TeConfig, allowed_networks)},
 };
 #define FIELD_COUNT ((int) (sizeof(fields) / sizeof(fields[0])))
 
@@ -205,11 +207,17 @@ te_config_check(TeConfig *config, TeConfigError *error)
 {
 	const char *mechanism = config->sasl_mechanism;
 	TeTlsMode	mode;
+	char		bad[100];
 
 	if (*config->brokers == '\0')
 		return fail(error, "Set it to host:port, several separated by commas.",
 					"%s is not set", "todo_events.brokers");
 	config->embedded = strcmp(config->brokers, "embedded") == 0;
+	config->restricted = *config->restrict_addresses != '\0' && !config->embedded;
+	te_networks_free(&config->networks);
+	if (!te_networks_parse(&config->networks, config->allowed_networks, bad, sizeof(bad)))
+		return fail(error, "Use networks such as 10.0.0.0/8 or fd00::/8, separated by commas.",
+					"invalid network \"%s\" in todo_events.allowed_networks", bad);
 
 	if (*config->tls == '\0' || strcmp(config->tls, "auto") == 0)
 		mode = TE_TLS_AUTO;
@@ -325,5 +333,6 @@ te_config_free(TeConfig *config)
 		forget(&config->options[i].value);
 	}
 	free(config->options);
+	te_networks_free(&config->networks);
 	memset(config, 0, sizeof(*config));
 }

@@ -5,7 +5,7 @@
  *
  * Names in the frame are those of the settings without the prefix
  * "todo_events.", plus "kafka.NAME" for each option of
- * todo_events.kafka_options.  This file does no I/O; password files are read
+ * todo_events.kafka_options, and "restrict_addresses".  This file does no I/O; password files are read
  * by te_config_read_secrets.
  *
  *-------------------------------------------------------------------------
@@ -13,6 +13,7 @@
 #ifndef TE_IO_CONFIG_H
 #define TE_IO_CONFIG_H
 
+#include "address.h"
 #include "wire.h"
 
 typedef enum TeTlsMode
@@ -42,10 +43,14 @@ typedef struct TeConfig
 	char	   *cert_file;
 	char	   *key_file;
 	char	   *key_password;
+	char	   *restrict_addresses; /* "on": brokers are from SQL */
+	char	   *allowed_networks;
 
 	/* derived by te_config_check */
 	bool		embedded;		/* brokers = 'embedded' */
 	bool		use_tls;
+	bool		restricted;		/* only to public addresses and those in networks */
+	TeNetworks	networks;
 
 	TeKafkaOption *options;
 	int			option_count;

@@ -4,7 +4,7 @@
  *	  Producing to Kafka: producers, their events, and sending.
  *
  * librdkafka runs threads of its own.  No callback of it runs in them here
- * (but one, which stores an integer): delivery reports, errors, log lines and
+ * (but for two, which note what they refused, in a word): delivery reports, errors, log lines and
  * administrative answers are events on a queue per producer, and all queues
  * ring the same eventfd.
  *
@@ -68,6 +68,7 @@ te_kafka_create(TeConfig *config, const TeKafkaEvents *events, void *arg, TeConf
 	kafka->config = config;
 	kafka->events = events;
 	kafka->arg = arg;
+	pthread_mutex_init(&kafka->refused_lock, NULL);
 	kafka->wakeup_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (kafka->wakeup_fd < 0)
 	{
@@ -122,10 +123,20 @@ trouble(TeKafka *kafka, int code, const char *text)
 		.library_version = rd_kafka_version(),
 	};
 	TeTrouble	trouble;
+	char		refused[sizeof(kafka->refused)];
 
 	/* a verdict on a certificate belongs to the TLS error that follows it */
 	if (strstr(text, "certificate verify failed"))
 		facts.x509_error = atomic_load(&kafka->x509_error);
+	/* and that on an address to the connection that it ended */
+	if (strstr(text, strerror(TE_REFUSED_ERRNO)))
+	{
+		pthread_mutex_lock(&kafka->refused_lock);
+		snprintf(refused, sizeof(refused), "%s", kafka->refused);
+		pthread_mutex_unlock(&kafka->refused_lock);
+		if (*refused)
+			facts.refused = refused;
+	}
 	te_kafka_explain(&facts, &trouble);
 	kafka->events->trouble(kafka->arg, &trouble);
 }

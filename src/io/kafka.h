@@ -85,6 +85,7 @@ typedef struct TeTopicSpec
 typedef struct TeTrouble
 {
 	bool		all_down;		/* no broker is reachable any more */
+	bool		refused;		/* by us: the address is not allowed */
 	char		message[512];	/* "" with all_down: no cause of its own */
 	char		hint[512];
 } TeTrouble;

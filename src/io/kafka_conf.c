@@ -67,6 +67,23 @@ on_certificate(rd_kafka_t *rk, const char *broker_name, int32_t broker_id, int *
 	return 0;
 }
 
+/* in place of connect(2), after resolution: for every broker, advertised ones included */
+static int
+on_connect(int sockfd, const struct sockaddr *addr, int addrlen, const char *id, void *opaque)
+{
+	TeKafka    *kafka = opaque;
+
+	(void) id;
+	if (!te_address_allowed(addr, &kafka->config->networks))
+	{
+		pthread_mutex_lock(&kafka->refused_lock);
+		te_address_text(addr, kafka->refused, sizeof(kafka->refused));
+		pthread_mutex_unlock(&kafka->refused_lock);
+		return TE_REFUSED_ERRNO;
+	}
+	return connect(sockfd, addr, (socklen_t) addrlen) == 0 || errno == EINPROGRESS ? 0 : errno;
+}
+
 static bool
 set(rd_kafka_conf_t *conf, const char *name, const char *value, bool optional,
 	TeConfigError *error)
@@ -166,6 +183,8 @@ te_kafka_conf_make(TeKafka *kafka, const char *brokers, int64_t batch_bytes, int
 	bool		ok = true;
 
 	rd_kafka_conf_set_opaque(conf, kafka);
+	if (config->restricted)
+		rd_kafka_conf_set_connect_cb(conf, on_connect);
 	rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_LOG);
 
 	for (size_t i = 0; ok && i < sizeof(defaults) / sizeof(defaults[0]); i++)

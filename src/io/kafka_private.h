@@ -8,8 +8,10 @@
 #ifndef TE_IO_KAFKA_PRIVATE_H
 #define TE_IO_KAFKA_PRIVATE_H
 
+#include <errno.h>
 #include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "kafka.h"
@@ -24,6 +26,9 @@ enum
 	TE_ERR_INCONSISTENT_TOPIC_ID = 103,
 	TE_ERR_INVALID_DIFFERENT_RECORD = -138
 };
+
+/* what connecting to an address that is not allowed fails with */
+#define TE_REFUSED_ERRNO		EACCES
 
 typedef struct TeKafkaLane
 {
@@ -43,6 +48,10 @@ struct TeKafka
 
 	/* OpenSSL's verdict on the last certificate, written by a library thread */
 	atomic_int	x509_error;
+
+	/* the last address that we would not connect to, "" if none; by library threads, too */
+	pthread_mutex_t refused_lock;
+	char		refused[64];
 
 	/* the embedded broker, and what we created in it; NULL without */
 	rd_kafka_mock_cluster_t *mock;
@@ -79,6 +88,7 @@ typedef struct TeTroubleFacts
 	int			code;
 	const char *text;			/* librdkafka's */
 	int			x509_error;		/* 0: none */
+	const char *refused;		/* address that config does not allow; NULL: none */
 	const TeConfig *config;
 	int			library_version;
 } TeTroubleFacts;

@@ -192,6 +192,15 @@ static void
 explain_transport(const TeTroubleFacts *facts, const char *address, const char *reason,
 				  TeTrouble *trouble)
 {
+	if (facts->refused)
+	{
+		trouble->refused = true;
+		MESSAGE("address %s of brokers set by SQL is not public and not in "
+				"todo_events.allowed_networks", facts->refused);
+		HINT("A superuser may add its network to todo_events.allowed_networks, or set "
+			 "todo_events.brokers in the configuration file.");
+		return;
+	}
 	if (has(reason, "SSL handshake") || has(reason, "SSL routines") ||
 		(has(reason, "closed by peer") && has(facts->text, "in state SSL_HANDSHAKE")))
 	{

@@ -3,8 +3,9 @@
  * connect.c
  *	  CONFIG and TOPIC frames.
  *
- * The names in CONFIG are those of the settings, and "kafka.NAME" for each
- * option of todo_events.kafka_options.
+ * The names in CONFIG are those of the settings, "kafka.NAME" for each option
+ * of todo_events.kafka_options, and "restrict_addresses", which says that the
+ * brokers are from SQL.
  *
  *-------------------------------------------------------------------------
  */
@@ -56,6 +57,12 @@ collect(Items *items)
 	items->n = 0;
 	te_settings_refresh();
 	add(items, "brokers", te_setting_string(TE_SET_BROKERS));
+	/* an owner's row must not reach what only the server can */
+	if (te_setting_is_row(TE_SET_BROKERS))
+	{
+		add(items, "restrict_addresses", "on");
+		add(items, "allowed_networks", te_setting_string(TE_SET_ALLOWED_NETWORKS));
+	}
 	add(items, "client_id", "todo_events");
 	add(items, "sasl_mechanism", te_setting_string(TE_SET_SASL_MECHANISM));
 	add(items, "sasl_username", te_setting_string(TE_SET_SASL_USERNAME));

@@ -91,7 +91,7 @@ te_check_networks(const char *value, bool row, char **why)
 			char	   *end;
 
 			bits = (int) strtol(slash + 1, &end, 10);
-			if (!isdigit((unsigned char) slash[1]) || *end != '\0')
+			if (!isdigit((unsigned char) slash[1]) || *end != '\0' || end - slash > 4)
 				bits = -1;
 		}
 		if (max < 0 || bits < 0 || bits > max)
@@ -151,6 +151,11 @@ te_check_brokers(const char *value, bool row, char **why)
 		return true;
 	while (next_item(&p, &item))
 	{
+		if (strcmp(item, "embedded") == 0)
+		{
+			*why = pstrdup("\"embedded\" stands alone.");
+			return false;
+		}
 		if (!is_broker(item))
 		{
 			*why = psprintf("\"%s\" is no host:port.", item);

@@ -293,7 +293,7 @@ def the_embedded_broker_serves_a_real_client():
                     for i in range(100)])
     worker.wait("the ACK", lambda: 1 in worker.acked)
     status = worker.status()
-    assert (status.level, status.message) == (WARNING, "demo broker, memory only"), status
+    assert (status.level, status.message) == (WARNING, "degraded: demo broker, memory only"), status
     try:
         rows = consume(address, "demo", 100)
     except FileNotFoundError:

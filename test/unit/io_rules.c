@@ -1,8 +1,13 @@
 /*
  * io_rules.c - decisions of todo_events_io that need no broker: what an error
  * means, how trouble is worded, when a status is told, how topics compare,
- * what a configuration may hold
+ * what a configuration may hold, which addresses may be connected to
  */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/un.h>
+
+#include "address.h"
 #include "broker.h"
 #include "config.h"
 #include "io_tap.h"
@@ -191,6 +196,8 @@ test_broker(void)
 	TeTrouble	refused = {.message = "refused", .hint = "h"};
 	TeTrouble	unknown = {.message = "unknown host", .hint = "h"};
 	TeTrouble	all = {.all_down = true};
+	TeTrouble	here4 = {.message = "address 127.0.0.1", .hint = "h", .refused = true};
+	TeTrouble	here6 = {.message = "address ::1", .hint = "h", .refused = true};
 	int64_t		t = 100 * SECOND;
 	char		message[512] = "";
 	int			level = -1;
@@ -262,10 +269,23 @@ test_broker(void)
 	is_int(TOLD(), 1, "and taken back");
 	is_int(level, TE_LEVEL_OK, "with an OK");
 
+	te_broker_init(&broker, &out, "localhost:1", false, t);
+	TOLD();
+	for (int i = 0; i < 100; i++)
+	{
+		te_broker_trouble(&broker, i % 2 ? &here6 : &here4, t + i * SECOND);
+		te_broker_step(&broker, 0, t + i * SECOND);
+	}
+	is_int(TOLD(), 1, "two refused addresses of a host are one cause");
+	is_str(message, "address 127.0.0.1", "the first");
+	te_broker_trouble(&broker, &here6, t + 200 * SECOND);
+	te_broker_step(&broker, 0, t + 200 * SECOND);
+	is_int(TOLD(), 1, "one that is refused when the first no longer is, is another");
+
 	te_broker_init(&broker, &out, "127.0.0.1:1", true, t);
 	te_broker_alive(&broker, t);
 	TOLD();
-	is_str(message, "demo broker, memory only", "the embedded broker says what it is");
+	is_str(message, "degraded: demo broker, memory only", "the embedded broker says what it is");
 	is_int(level, TE_LEVEL_WARNING, "as a warning");
 	te_writer_free(&out);
 }
@@ -359,6 +379,11 @@ test_config(void)
 	is_int(tls_with((const char *[]) {"brokers", "a:1", "tls", "ON", NULL}), -1, "a bad tls");
 	is_int(tls_with((const char *[]) {"brokers", "", NULL}), -1, "no brokers");
 
+	is_int(tls_with((const char *[]) {"brokers", "a:1", "restrict_addresses", "on",
+						"allowed_networks", "10.0.0.0/8, ::1/128", NULL}), 0, "networks");
+	is_int(tls_with((const char *[]) {"brokers", "a:1", "restrict_addresses", "on",
+						"allowed_networks", "10.0.0.0/33", NULL}), -1, "a bad network");
+
 	len = config_body((const char *[]) {"brokers", "embedded", "kafka.linger.ms", "5", "client_id",
 						  "me", "client_id", "you", NULL});
 	ok(te_config_decode(&config, body, len, &error, &malformed) &&
@@ -383,6 +408,117 @@ test_config(void)
 	ok(te_config_option_owner("linger.ms") == NULL, "an option that may be set");
 }
 
+static const struct sockaddr *
+address(const char *text)
+{
+	static struct sockaddr_storage storage;
+	struct sockaddr_in *v4 = (struct sockaddr_in *) &storage;
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *) &storage;
+
+	memset(&storage, 0, sizeof(storage));
+	if (inet_pton(AF_INET, text, &v4->sin_addr) == 1)
+		storage.ss_family = AF_INET;
+	else if (inet_pton(AF_INET6, text, &v6->sin6_addr) == 1)
+		storage.ss_family = AF_INET6;
+	return (const struct sockaddr *) &storage;
+}
+
+static void
+test_addresses(void)
+{
+	static const char *const public_ones[] = {
+		"1.1.1.1", "8.8.8.8", "9.255.255.255", "11.0.0.0", "100.63.255.255", "100.128.0.0",
+		"126.255.255.255", "128.0.0.0", "169.253.255.255", "169.255.0.0", "172.15.255.255",
+		"172.32.0.0", "192.0.1.0", "192.167.255.255", "192.169.0.0", "198.17.255.255", "198.20.0.0",
+		"223.255.255.255", "2606:4700::1111", "2a00:1450::1", "2001:200::1", "2001:db7::1",
+		"2001:db9::1", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8",
+	};
+	static const char *const others[] = {
+		"0.0.0.0", "0.1.2.3", "10.0.0.0", "10.255.255.255", "100.64.0.0", "100.127.255.255",
+		"127.0.0.1", "127.255.255.255", "169.254.0.1", "169.254.169.254", "172.16.0.0",
+		"172.31.255.255", "192.0.0.8", "192.0.2.1", "192.88.99.1", "192.168.0.0",
+		"192.168.255.255", "198.18.0.0", "198.19.255.255", "198.51.100.1", "203.0.113.1",
+		"224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255",
+		"::", "::1", "::127.0.0.1", "::8.8.8.8", "100::1", "fc00::1", "fdff::1", "fe80::1",
+		"febf::1", "fec0::1", "ff02::1", "ff0e::1", "2001::1", "2001:1ff::1", "2001:db8::1",
+		"2002:7f00:1::", "2002:808:808::", "3fff::1", "4000::1", "5f00::1", "::ffff:127.0.0.1",
+		"::ffff:10.0.0.1", "::ffff:169.254.169.254", "64:ff9b::127.0.0.1", "64:ff9b::10.0.0.1",
+		"64:ff9b::192.168.1.1", "64:ff9b:1::8.8.8.8", "64:ff9b:0:0:0:1:808:808",
+	};
+	static const struct
+	{
+		const char *networks;
+		const char *address;
+		bool		allowed;
+	}			lists[] = {
+		{"", "127.0.0.1", false},
+		{"", "8.8.8.8", true},
+		{"127.0.0.0/8", "127.0.0.1", true},
+		{"127.0.0.0/8", "::ffff:127.0.0.1", true},
+		{"127.0.0.0/8", "64:ff9b::127.0.0.1", true},
+		{"127.0.0.0/8", "::1", false},
+		{"127.0.0.0/8", "10.0.0.1", false},
+		{" 10.0.0.0/8 ,\t::1/128", "::1", true},
+		{"10.0.0.0/8, ::1/128", "10.255.0.1", true},
+		{"10.0.0.0/8, ::1/128", "11.0.0.1", true},
+		{"10.0.0.0/8, ::1/128", "127.0.0.1", false},
+		{"10.1.2.3/8", "10.9.9.9", true},	/* the rest of the address does not count */
+		{"10.1.2.3", "10.1.2.3", true},
+		{"10.1.2.3", "10.1.2.4", false},
+		{"172.16.0.0/13", "172.23.255.255", true},
+		{"172.16.0.0/13", "172.24.0.0", false},
+		{"0.0.0.0/0", "192.168.1.1", true},
+		{"0.0.0.0/0", "fd00::1", false},
+		{"::/0", "fd00::1", true},
+		{"::/0", "10.0.0.1", false},
+		{"::/0", "::ffff:10.0.0.1", false},
+		{"::ffff:10.0.0.0/104", "10.0.0.1", true},
+		{"fd00::/8", "fd12::1", true},
+		{"fd00::/8", "fc12::1", false},
+		{"64:ff9b::/96", "64:ff9b::10.0.0.1", true},
+		{"10.0.0.0/8,", "10.0.0.1", true},
+	};
+	static const char *const bad_lists[] = {
+		"10.0.0.0/33", "::1/129", "10.0.0.0/", "10.0.0.0/-1", "10.0.0.0/+8", "10.0.0.0/8x", "10.0.0/8",
+		"10.0.0.0/4294967304", "localhost", "10.0.0.0/8,,::1", ",10.0.0.0/8", "10.0.0.0/8 ::1", "/8",
+		"10.0.0.0/8/8", "1111:1111:1111:1111:1111:1111:1111:1111:1111:1111:1111:1111:1111:1111",
+	};
+	TeNetworks	networks;
+	char		text[64];
+	char		bad[32];
+	struct sockaddr_un local = {.sun_family = AF_UNIX};
+
+	for (size_t i = 0; i < sizeof(public_ones) / sizeof(public_ones[0]); i++)
+		ok(te_address_is_public(address(public_ones[i])), "%s is public", public_ones[i]);
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		ok(address(others[i])->sa_family != AF_UNSPEC && !te_address_is_public(address(others[i])),
+		   "%s is not", others[i]);
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+	{
+		ok(te_networks_parse(&networks, lists[i].networks, bad, sizeof(bad)) &&
+		   te_address_allowed(address(lists[i].address), &networks) == lists[i].allowed,
+		   "%s with networks \"%s\"", lists[i].address, lists[i].networks);
+		te_networks_free(&networks);
+	}
+	for (size_t i = 0; i < sizeof(bad_lists) / sizeof(bad_lists[0]); i++)
+	{
+		ok(!te_networks_parse(&networks, bad_lists[i], bad, sizeof(bad)), "no networks: \"%s\"",
+		   bad_lists[i]);
+		te_networks_free(&networks);
+	}
+	te_networks_parse(&networks, "10.0.0.0/8, bad one ,::1", bad, sizeof(bad));
+	is_str(bad, "bad one", "the bad element is named");
+	te_networks_free(&networks);
+
+	te_networks_parse(&networks, "0.0.0.0/0, ::/0", bad, sizeof(bad));
+	ok(!te_address_allowed((struct sockaddr *) &local, &networks), "no other family");
+	te_networks_free(&networks);
+	te_address_text(address("192.0.2.7"), text, sizeof(text));
+	is_str(text, "192.0.2.7", "an address as text");
+	te_address_text(address("fd00::1"), text, sizeof(text));
+	is_str(text, "fd00::1", "of IPv6, too");
+}
+
 int
 main(void)
 {
@@ -391,5 +527,6 @@ main(void)
 	test_broker();
 	test_compare();
 	test_config();
+	test_addresses();
 	return done();
 }
