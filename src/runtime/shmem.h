@@ -113,6 +113,7 @@ typedef struct TeDatabase
 	/* without lock */
 	Latch	   *latch;			/* the engine's, NULL if none; set under lock, read without */
 	pg_atomic_uint64 wakeups;	/* raised by every commit with events, before the latch is set */
+	pg_atomic_uint32 deaf;		/* 1: the engine is not to be woken by commits, see worker.h */
 	pg_atomic_uint64 wait_requested;	/* wait_for_delivery(): last ticket drawn */
 	pg_atomic_uint64 wait_done; /* every event committed before this ticket is acknowledged */
 	ConditionVariable wait_cv;

@@ -367,7 +367,7 @@ add_counters(TeMetricSink *sink, TeDatabase *db)
 		{"io_restarts_total", &c->io_restarts, "Restarts of I/O processes."},
 		{"engine_starts_total", &c->engine_starts, "Starts of this database's engine."},
 		{"dropped_events_total", &c->dropped, "Events dropped by log_full = drop_oldest."},
-		{"wakeups_total", &db->wakeups, "Commits that woke the engine."},
+		{"wakeups_total", &db->wakeups, "Commits with events."},
 	};
 
 	for (size_t i = 0; i < lengthof(counters); i++)

@@ -93,6 +93,24 @@ te_wake_engine(TeDatabase *db)
 		SetLatch(latch);
 }
 
+/* as te_wake_engine, but for nothing more than a commit with events */
+static void
+wake_by_commit(void)
+{
+	TeDatabase *db = te_shmem_my_database(false);
+	Latch	   *latch;
+
+	if (db == NULL)
+		return;
+	/* a full barrier: either we see the engine deaf no longer, or it sees the counter raised */
+	pg_atomic_fetch_add_u64(&db->wakeups, 1);
+	if (pg_atomic_read_u32(&db->deaf) != 0)
+		return;
+	latch = db->latch;
+	if (latch)
+		SetLatch(latch);
+}
+
 void
 te_wake_reload(void)
 {
@@ -113,7 +131,7 @@ at_xact_event(XactEvent event, void *arg)
 	{
 		case XACT_EVENT_COMMIT:
 			if (append_noted)
-				te_wake_engine(NULL);
+				wake_by_commit();
 			ending = reload_noted || register_noted || te_parking_concerned();
 			reload_at_end = reload_noted;
 			register_at_end = register_noted;

@@ -484,6 +484,20 @@ wait_and_dispatch(int64 until)
 	return ready;
 }
 
+/* may writers save themselves the signal until the next timed step? */
+static bool
+all_deaf(void)
+{
+	for (int i = 0; i < nroles; i++)
+	{
+		const TeRole *role = roles[i].role;
+
+		if (roles[i].running && (role->deaf == NULL || !role->deaf()))
+			return false;
+	}
+	return true;
+}
+
 void
 te_worker_loop(TeDatabase *slot)
 {
@@ -500,6 +514,7 @@ te_worker_loop(TeDatabase *slot)
 	{
 		int64		until = TE_NEVER;
 		uint64		wakeups;
+		bool		deaf;
 
 		handle_interrupts();
 		if (ConfigReloadPending)
@@ -538,6 +553,11 @@ te_worker_loop(TeDatabase *slot)
 				until = Min(until, r->restart_at);
 			handle_interrupts();
 		}
+		/* a full barrier, as wake_by_commit() has: a commit that came just now is not slept through */
+		deaf = all_deaf();
+		(void) pg_atomic_exchange_u32(&db->deaf, deaf ? 1 : 0);
+		if (!deaf && pg_atomic_read_u64(&db->wakeups) != seen)
+			until = 0;
 		woken = wait_and_dispatch(until);
 	}
 }

@@ -46,6 +46,13 @@ typedef struct TeRole
 	 * a backoff; other roles go on.
 	 */
 	int64		(*step) (bool woken);
+
+	/*
+	 * Would a commit be no news just now, since the time asked for by step()
+	 * comes soon enough?  While that is so of every running role, writers are
+	 * spared the signal.  NULL: every commit is news.
+	 */
+	bool		(*deaf) (void);
 } TeRole;
 
 /* called from _PG_init by each room that has a role; order = order of steps */
