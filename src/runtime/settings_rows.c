@@ -35,6 +35,7 @@
 #include "runtime/settings_registry.h"
 #include "runtime/wake.h"
 #include "runtime/worker.h"
+#include "tcop/pquery.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -361,7 +362,9 @@ append_secret(const char *name, const char *value)
 /*
  * BEFORE INSERT ROW trigger of secret_input.  Nothing that it raises may
  * quote the line: the context that COPY would add does, hence it is taken
- * away first.  Returns NULL, so that no row is ever stored there.
+ * away first.  An INSERT has the secret in its statement, which statistics,
+ * activity and logs would show: it is refused, and its statement not logged
+ * with the error.  Returns NULL, so that no row is ever stored there.
  */
 PG_FUNCTION_INFO_V1(te_secret_input_row);
 Datum
@@ -377,13 +380,22 @@ te_secret_input_row(PG_FUNCTION_ARGS)
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BEFORE(trigger->tg_event) ||
 		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event) || !TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 		ereport(ERROR,
+				errhidestmt(true),
 				errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				errmsg("function \"%s\" was not called as its trigger", "secret_input_row"));
+	if (ActivePortal == NULL || ActivePortal->commandTag != CMDTAG_COPY)
+		ereport(ERROR,
+				errhidestmt(true),
+				errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				errmsg("secret_input takes COPY only"),
+				errhint("Use COPY todo_events.secret_input FROM STDIN, which has the secret in no statement. "
+						"One that was in a statement should be changed."));
 
 	line = SPI_getvalue(trigger->tg_trigtuple, RelationGetDescr(trigger->tg_relation), 1);
 	equals = line ? strchr(line, '=') : NULL;
 	if (equals == NULL)
 		ereport(ERROR,
+				errhidestmt(true),
 				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				errmsg("a line of secret_input is not name=value"));
 	*equals++ = '\0';
@@ -391,16 +403,19 @@ te_secret_input_row(PG_FUNCTION_ARGS)
 		known |= strcmp(te_secret_names[i], line) == 0;
 	if (!known)
 		ereport(ERROR,
+				errhidestmt(true),
 				errcode(ERRCODE_UNDEFINED_OBJECT),
 				errmsg("a line of secret_input has an unknown name"),
 				errhint("The names are sasl_password and key_password."));
 	if (strlen(equals) > MAX_SECRET)
 		ereport(ERROR,
+				errhidestmt(true),
 				errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				errmsg("the secret \"%s\" is longer than %d bytes", line, MAX_SECRET));
 	for (const char *p = equals; *p; p++)
 		if ((unsigned char) *p < 0x20 || *p == 0x7f)
 			ereport(ERROR,
+					errhidestmt(true),
 					errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					errmsg("the secret \"%s\" has a control character", line),
 					errhint("In COPY's text format a backslash is written \\\\."));

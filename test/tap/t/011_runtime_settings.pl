@@ -105,6 +105,7 @@ refused('session setting', 'plain', q{SELECT todo_events.configure('idempotency_
 like(refused('a secret as a setting', 'plain', q{SELECT todo_events.configure('sasl_password', 'x')}, 'TE403'),
 	qr/secret_input/, 'points to secret_input');
 for my $bad (['brokers', 'host:99999'], ['brokers', 'ho st'], ['brokers', 'file:///etc/passwd'], ['brokers', '-x:1'],
+	['brokers', 'embedded, a:1'], ['brokers', 'a:1,embedded'],
 	['coalesce', '5000'], ['coalesce', 'soon'], ['truncate_limit', '-1'], ['sasl_mechanism', 'GSSAPI'], ['source', ''],
 	['source', 'with space'], ['sasl_username', "a\nb"])
 {
@@ -171,8 +172,23 @@ for my $line ("sasl_password=$secret\tmore", "password=$secret", $secret, "sasl_
 	isnt($rc, 0, 'a bad line is refused');
 	unlike($err, qr/$secret/, 'and not quoted');
 }
-($rc, $out, $err) = as('plain', "INSERT INTO todo_events.secret_input SELECT 'password=' || 'x'");
-like($err, qr/unknown name/, 'INSERT is checked too');
+# a statement's text is seen by more than its author: COPY only, and the refused one is not logged with the error
+my $stated = 'c0rrectH0rse';
+my $logged = -s $node->logfile;
+$node->safe_psql('postgres', q{ALTER ROLE plain SET log_statement = 'none'; ALTER ROLE plain SET log_min_duration_statement = -1});
+for my $insert ("INSERT INTO todo_events.secret_input VALUES ('sasl_password=$stated')",
+	"INSERT INTO todo_events.secret_input SELECT 'password=$stated'",
+	"DO \$\$ BEGIN INSERT INTO todo_events.secret_input VALUES ('sasl_password=$stated'); END \$\$",
+	"PREPARE p AS INSERT INTO todo_events.secret_input VALUES (\$1); EXECUTE p('sasl_password=$stated')")
+{
+	like(refused('INSERT of a secret', 'plain', $insert, '0A000'), qr/COPY todo_events\.secret_input FROM STDIN/, 'with the way to do it');
+}
+$node->safe_psql('postgres', q{ALTER ROLE plain RESET log_statement; ALTER ROLE plain RESET log_min_duration_statement});
+is($node->safe_psql('shop', q{SELECT value FROM todo_events.settings WHERE name = 'sasl_password'}), '********', 'the secret given before stays');
+my $refusals = slurp_file($node->logfile, $logged);
+like($refusals, qr/secret_input takes COPY only/, 'the log has the error');
+unlike($refusals, qr/$stated/, 'and not the secret');
+unlike($refusals, qr/INSERT INTO todo_events\.secret_input/, 'nor the statement');
 unlike($node->safe_psql('shop', q{SELECT string_agg(data, ' ') FROM pg_logical_slot_get_changes('watch', NULL, NULL)}), qr/$secret/,
 	'logical decoding does not show it');
 # the client's own COPY data is in no log either
