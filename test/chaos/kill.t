@@ -17,7 +17,7 @@ my $rounds = $ENV{TE_CHAOS_ROUNDS} // 20;
 my @points = map { "publisher_$_" }
   qw(before_cycle after_cycle before_flush after_flush after_ack before_save after_save);
 
-my $node = todo_node('chaos', conf => TodoEvents::Load::settings() . "todo_events.inject = ''\n");
+my $node = todo_node('chaos', conf => TodoEvents::Load::settings() . "todo_events.inject = ''\nwal_writer_delay = 10s\n");
 load_setup($node);
 
 my ($load, %killed, @back);
