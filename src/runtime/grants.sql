@@ -154,11 +154,12 @@ BEGIN
 END
 $$;
 
+-- A warning: the script of an extension runs with client_min_messages of at least that.
 DO $$
 BEGIN
 	IF (SELECT p.setting FROM pg_settings p WHERE p.name = 'shared_preload_libraries')
 		!~ '(^|[,/ "])todo_events($|[," ])' THEN
-		RAISE NOTICE USING MESSAGE = 'todo_events is not preloaded: events will be stored, but nothing is delivered',
+		RAISE WARNING USING MESSAGE = 'todo_events is not preloaded: events will be stored, but nothing is delivered',
 			HINT = 'Add todo_events to shared_preload_libraries and restart the server.';
 	END IF;
 END

@@ -230,5 +230,9 @@ $node->append_conf('postgresql.conf', "shared_preload_libraries = ''");
 $node->start;
 like($node->safe_psql('postgres', 'SELECT level, message FROM todo_events.health() LIMIT 1'),
 	qr/^error\|todo_events is not preloaded/, 'health without preload');
+$node->safe_psql('postgres', 'CREATE DATABASE deaf');
+my ($status, undef, $warning) = $node->psql('deaf', 'CREATE EXTENSION todo_events');
+is($status, 0, 'CREATE EXTENSION without preload');
+like($warning, qr/WARNING:  todo_events is not preloaded: .*\nHINT:  Add todo_events to shared_preload_libraries/, 'says so');
 $node->stop;
 done_testing();
