@@ -1,5 +1,5 @@
 -- The public surface: it exists, is documented, and gives PUBLIC nothing.
-BEGIN;
+BEGIN ISOLATION LEVEL REPEATABLE READ; -- whatever others write meanwhile
 SET LOCAL client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 SELECT no_plan();

@@ -1,5 +1,5 @@
 -- publish(), topics and settings.
-BEGIN;
+BEGIN ISOLATION LEVEL REPEATABLE READ; -- whatever others write meanwhile
 SET LOCAL client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 SELECT no_plan();
