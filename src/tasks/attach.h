@@ -22,6 +22,14 @@ extern int32 te_attach(Oid relid, TeAttachRequest *request, const char *complete
 /* run a statement through SPI with search_path pinned; how many rows */
 extern uint64 te_attach_execute(const char *format,...) pg_attribute_printf(1, 2);
 
+/*
+ * A statement on todo_events.attachment_config with the rights of its owner.
+ * Everybody's caches of it become invalid at commit.  Returns the first
+ * column of the first row, 0 if there is none.
+ */
+extern int32 te_attach_config(const char *query, int nargs, Oid *types, Datum *values,
+							  const char *nulls);
+
 /* the TRUNCATE trigger of a table or partition */
 extern void te_attach_truncate_trigger(Oid relid, int32 number);
 

@@ -23,6 +23,7 @@
 typedef struct ConfigRow
 {
 	int32		number;			/* hash key */
+	Oid			relid;
 	char	   *type_prefix;
 	TimestampTz detached_at;	/* DT_NOEND = in force */
 } ConfigRow;
@@ -70,6 +71,7 @@ read_rows(void)
 
 		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
 		row = hash_search(rows, &values[TE_ATTACHMENT_NUMBER - 1], HASH_ENTER, &found);
+		row->relid = DatumGetObjectId(values[TE_ATTACHMENT_RELATION - 1]);
 		row->type_prefix = MemoryContextStrdup(context, TextDatumGetCString(values[TE_ATTACHMENT_TYPE_PREFIX - 1]));
 		row->detached_at = nulls[TE_ATTACHMENT_DETACHED_AT - 1] ? DT_NOEND :
 			DatumGetTimestampTz(values[TE_ATTACHMENT_DETACHED_AT - 1]);
@@ -100,6 +102,31 @@ te_config_remembered(int32 attachment, TimestampTz since)
 	const ConfigRow *row = find(attachment);
 
 	return row != NULL && row->detached_at >= since;
+}
+
+void
+te_config_each_table(void (*callback) (void *arg, Oid relid), void *arg)
+{
+	List	   *relids = NIL;
+	ListCell   *cell;
+
+	(void) find(0);				/* reads the rows if need be */
+	if (rows != NULL)
+	{
+		HASH_SEQ_STATUS status;
+		ConfigRow  *row;
+
+		hash_seq_init(&status, rows);
+		while ((row = hash_seq_search(&status)) != NULL)
+		{
+			if (row->detached_at == DT_NOEND)
+				relids = lappend_oid(relids, row->relid);
+		}
+	}
+	/* the callback may make us read the rows again */
+	foreach(cell, relids)
+		callback(arg, lfirst_oid(cell));
+	list_free(relids);
 }
 
 void

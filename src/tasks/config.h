@@ -14,6 +14,9 @@ extern const char *te_config_type_prefix(int32 attachment);
 /* is the attachment in force, or was it detached not before "since"? */
 extern bool te_config_remembered(int32 attachment, TimestampTz since);
 
+/* every attached table, whether it still exists or not */
+extern void te_config_each_table(void (*callback) (void *arg, Oid relid), void *arg);
+
 extern void te_config_init(void);
 
 #endif
