@@ -169,8 +169,13 @@ cycle_in_hole(const Cycle *cycle, int64 id)
 
 /* does this row belong to an entry whose inserter has ended? */
 static bool
-cycle_was_pending(const Cycle *cycle, uint64 xid, int64 id)
+cycle_was_pending(const Cycle *cycle, TransactionId inserter, int64 id)
 {
+	uint64		xid = xid_widen(cycle->next, inserter);
+
+	/* an entry so old that its inserter's 32 bits have come round again: any row in its range may be its */
+	if (cycle->ended.n > 0 && cycle->ended.items[0].xid + PG_INT32_MAX < cycle->next)
+		return true;
 	for (int i = te_ranges_find_xid(&cycle->ended, xid);
 		 i < cycle->ended.n && cycle->ended.items[i].xid == xid; i++)
 	{
@@ -319,9 +324,7 @@ pass_relook(Pass *pass, int64 lo, int64 hi)
 		in_hole = cycle_in_hole(cycle, id);
 		cycle->missing_from = id + 1;
 		cycle->at = id;
-		if (in_hole || (TransactionIdIsNormal(xmin)
-						? cycle_was_pending(cycle, xid_widen(cycle->next, xmin), id)
-						: cycle->ended.n > 0))
+		if (in_hole || cycle_was_pending(cycle, te_ring_slot_inserter(slot), id))
 			go_on = pass_row(pass, slot, id, xmin);
 		if (pass->result->scanned >= SCAN_LIMIT)
 			go_on = false;

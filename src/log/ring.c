@@ -550,6 +550,12 @@ te_ring_slot_xmin(TupleTableSlot *slot)
 	return HeapTupleHeaderGetXmin(((HeapTupleTableSlot *) slot)->tuple->t_data);
 }
 
+TransactionId
+te_ring_slot_inserter(TupleTableSlot *slot)
+{
+	return HeapTupleHeaderGetRawXmin(((HeapTupleTableSlot *) slot)->tuple->t_data);
+}
+
 /*
  * Hint bits are not set: most rows are read once, and a page dirtied for a
  * hint costs a full-page image where checksums are on.

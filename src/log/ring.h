@@ -56,7 +56,8 @@ typedef enum TeRowState
 	TE_ROW_ABORTED
 } TeRowState;
 
-extern TransactionId te_ring_slot_xmin(TupleTableSlot *slot);
+extern TransactionId te_ring_slot_xmin(TupleTableSlot *slot);	/* FrozenTransactionId where it was frozen */
+extern TransactionId te_ring_slot_inserter(TupleTableSlot *slot);	/* freezing does not hide it */
 extern TeRowState te_ring_classify(TransactionId xmin, Snapshot snapshot);
 
 /* is there any page in any segment?  Cheap: no row is read. */
