@@ -469,7 +469,8 @@ END
 
 # check_readers(NODE, READERS, [crash => 1]): the verdicts, one group of tests for each
 # reader and one for all listings. A crash gives transaction ids out again, so that it
-# cannot be told from a snapshot of before whether it saw what came after.
+# cannot be told from a snapshot of before whether it saw what came after; and where rows
+# are frozen, a reader may see one twice.
 sub check_readers
 {
 	my ($node, $readers, %option) = @_;
@@ -485,7 +486,7 @@ END
 
 		note("$who: $n, events $events, resumed $resumed, merged cursors in $merged, repeated $repeated, overlap $extra");
 		is($lost, 0, "$who: nothing lost of $events events (G2)");
-		is($twice || 0, 0, "$who: nothing repeated by cursors that say all");
+		is($twice || 0, 0, "$who: nothing repeated by cursors that say all") unless $option{crash};
 		is($overlap || 0, 0,
 			$who eq 'listings' ? 'listings: nothing that the listing saw comes again' : "$who: nothing uncommitted (G1)")
 		  unless $option{crash} && $who eq 'listings';

@@ -3,7 +3,7 @@
 #
 #	my $port = TodoEvents::Proxy::free_port();
 #	my $kafka = kafka_start('--set', "advertised.listeners=PLAINTEXT://127.0.0.1:$port");
-#	my $proxy = TodoEvents::Proxy->new($port, $kafka->{KAFKA_BOOTSTRAP});
+#	my $proxy = TodoEvents::Proxy->new($port, $kafka->{KAFKA_BOOTSTRAP});	# third: another address than 127.0.0.1
 #	$proxy->cut;		# resets every connection, in the middle of whatever they carry
 #	$proxy->cuts;		# connections cut so far
 package TodoEvents::Proxy;
@@ -23,8 +23,8 @@ sub free_port
 
 sub new
 {
-	my ($class, $port, $target) = @_;
-	my $listener = IO::Socket::INET->new(Listen => 64, LocalAddr => '127.0.0.1', LocalPort => $port, ReuseAddr => 1)
+	my ($class, $port, $target, $address) = @_;
+	my $listener = IO::Socket::INET->new(Listen => 64, LocalAddr => $address // '127.0.0.1', LocalPort => $port, ReuseAddr => 1)
 	  or die "port $port: $!";
 
 	pipe(my $reader, my $writer) or die $!;
