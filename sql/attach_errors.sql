@@ -114,6 +114,11 @@ CREATE TRIGGER by_hand AFTER INSERT ON good FOR EACH STATEMENT EXECUTE FUNCTION 
 SELECT * FROM attempt($$INSERT INTO good (id, n) VALUES (1, 1)$$);
 DROP TRIGGER by_hand ON good;
 SELECT * FROM attempt($$SELECT todo_events.capture()$$);
+-- made unlogged after it was attached
+ALTER TABLE good SET UNLOGGED;
+SELECT * FROM attempt($$INSERT INTO good (id, n) VALUES (1, 1)$$);
+ALTER TABLE good SET LOGGED;
+SELECT * FROM attempt($$INSERT INTO good (id, n) VALUES (1, 1)$$);
 -- only the owner may
 CREATE ROLE attach_errors_owner;
 CREATE ROLE attach_errors_other;

@@ -1,0 +1,217 @@
+/*-------------------------------------------------------------------------
+ *
+ * detach.c
+ *	  todo_events.detach() and detach_all().
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/resowner.h"
+#include "utils/syscache.h"
+
+#include "runtime/compat.h"
+#include "runtime/errors.h"
+#include "tasks/attach.h"
+
+PG_FUNCTION_INFO_V1(te_tasks_detach);
+
+static void
+drop_trigger(Oid relid, const char *name)
+{
+	Relation	rel = table_open(relid, NoLock);
+	Trigger    *trigger = te_attachment_trigger(rel, name);
+	bool		ours = trigger != NULL && !trigger->tgisclone;
+
+	table_close(rel, NoLock);
+	if (ours)
+		te_attach_execute("DROP TRIGGER %s ON %s", quote_identifier(name), te_attach_quoted(relid));
+}
+
+/* the table is locked, with its partitions */
+static void
+detach_locked(Oid relid)
+{
+	Oid			type = REGCLASSOID;
+	Datum		value = ObjectIdGetDatum(relid);
+	ListCell   *cell;
+
+	drop_trigger(relid, TE_TRIGGER_CAPTURE);
+	drop_trigger(relid, TE_TRIGGER_COLUMNS);
+	drop_trigger(relid, TE_TRIGGER_SEQUENCE);
+	foreach(cell, find_all_inheritors(relid, NoLock, NULL))
+		drop_trigger(lfirst_oid(cell), TE_TRIGGER_TRUNCATE);
+	(void) te_attach_config("UPDATE todo_events.attachment_config SET detached_at = pg_catalog.now() "
+						  "WHERE relation = $1 AND detached_at IS NULL",
+						  1, &type, &value, NULL);
+}
+
+/*
+ * Lock tables and their partitions exclusively without ever waiting for one
+ * while another is held, since writers of several tables lock them in any
+ * order: wait for one alone, then take the others if they are free, or let go
+ * of all and wait for the one that was not.
+ */
+static void
+lock_tables(List *relids)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	Oid			busy = relids != NIL ? linitial_oid(relids) : InvalidOid;
+
+	while (OidIsValid(busy))
+	{
+		Oid			first = busy;
+		ListCell   *cell;
+
+		CHECK_FOR_INTERRUPTS();
+		busy = InvalidOid;
+		BeginInternalSubTransaction(NULL);
+		MemoryContextSwitchTo(caller);
+		LockRelationOid(first, AccessExclusiveLock);
+		foreach(cell, relids)
+		{
+			if (!ConditionalLockRelationOid(lfirst_oid(cell), AccessExclusiveLock))
+			{
+				busy = lfirst_oid(cell);
+				break;
+			}
+		}
+		if (OidIsValid(busy))
+			RollbackAndReleaseCurrentSubTransaction();
+		else
+			ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(caller);
+		CurrentResourceOwner = owner;
+	}
+}
+
+/* every table with a trigger of ours that is not its parent's */
+static List *
+attached_tables(void)
+{
+	List	   *result = NIL;
+	MemoryContext caller = CurrentMemoryContext;
+	Oid			type = OIDOID;
+	Datum		value = ObjectIdGetDatum(te_attachment_function_oid());
+	int			nest_level = te_row_json_pin();
+
+	if (SPI_connect() != SPI_OK_CONNECT ||
+		SPI_execute_with_args("SELECT DISTINCT t.tgrelid FROM pg_catalog.pg_trigger t "
+							  "WHERE t.tgfoid = $1 AND t.tgparentid = 0 ORDER BY 1", 1, &type, &value, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not list attached tables");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool		isnull;
+		Datum		relid = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
+		MemoryContext spi = MemoryContextSwitchTo(caller);
+
+		result = lappend_oid(result, DatumGetObjectId(relid));
+		MemoryContextSwitchTo(spi);
+	}
+	SPI_finish();
+	te_row_json_end(nest_level);
+	return result;
+}
+
+static List *
+with_partitions(List *relids)
+{
+	List	   *result = NIL;
+	ListCell   *cell;
+
+	foreach(cell, relids)
+		result = list_concat(result, find_all_inheritors(lfirst_oid(cell), NoLock, NULL));
+	return result;
+}
+
+typedef enum TableState
+{
+	TABLE_NOT_ATTACHED,			/* a partition of an attached table included */
+	TABLE_ATTACHED,
+	TABLE_LEFT_OVER				/* a partition that was taken out, with its TRUNCATE trigger */
+} TableState;
+
+static TableState
+state_of(Oid relid)
+{
+	Relation	rel = try_relation_open(relid, AccessShareLock);
+	TableState	state = TABLE_NOT_ATTACHED;
+	Trigger    *capture;
+
+	if (rel == NULL)
+		return state;
+	capture = te_attachment_trigger(rel, TE_TRIGGER_CAPTURE);
+	if (capture != NULL && !capture->tgisclone)
+		state = TABLE_ATTACHED;
+	else if (capture == NULL && te_attachment_trigger(rel, TE_TRIGGER_TRUNCATE) != NULL)
+		state = TABLE_LEFT_OVER;
+	relation_close(rel, AccessShareLock);
+	return state;
+}
+
+static void
+refuse_not_owned(Oid relid)
+{
+	if (!te_compat_owns_relation(relid, GetUserId()))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be owner of table %s", get_rel_name(relid)),
+				 errhint("Ask the table's owner, or SET ROLE to it.")));
+}
+
+/* todo_events.detach(regclass); todo_events.detach_all() calls it with null */
+Datum
+te_tasks_detach(PG_FUNCTION_ARGS)
+{
+	List	   *relids;
+	ListCell   *cell;
+	int32		n = 0;
+
+	if (PG_NARGS() > 0)
+	{
+		Oid			relid = PG_GETARG_OID(0);
+
+		if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_TABLE),
+					 errmsg("relation with OID %u does not exist", relid)));
+		if (state_of(relid) == TABLE_NOT_ATTACHED)
+			ereport(ERROR,
+					(errcode(ERRCODE_TE_NOT_FOUND),
+					 errmsg("table \"%s\" is not attached", get_rel_name(relid)),
+					 errhint("The view todo_events.attachments lists those that are.")));
+		relids = list_make1_oid(relid);
+	}
+	else
+		relids = attached_tables();
+
+	foreach(cell, relids)
+		refuse_not_owned(lfirst_oid(cell));
+	lock_tables(with_partitions(relids));
+	foreach(cell, relids)
+	{
+		/* dropped before we had the lock, or a partition whose root was detached in an earlier round */
+		TableState	state = state_of(lfirst_oid(cell));
+
+		if (state == TABLE_NOT_ATTACHED)
+			continue;
+		refuse_not_owned(lfirst_oid(cell));
+		detach_locked(lfirst_oid(cell));
+		n += state == TABLE_ATTACHED;
+	}
+	PG_RETURN_INT32(n);
+}
