@@ -148,6 +148,13 @@ te_broker_step(TeBroker *broker, uint64_t awaited, int64_t now)
 	if (broker->state == TE_BROKER_OK)
 	{
 		broker->stalled = true;
+		/* some brokers work, and a partition is led by one that we refuse */
+		if (broker->cause.refused && *broker->cause.message &&
+			now - broker->refused_at < REFUSED_RECURS)
+		{
+			announce(broker, TE_LEVEL_ERROR, broker->cause.message, broker->cause.hint, now);
+			return TE_NEVER;
+		}
 		snprintf(message, sizeof(message),
 				 "Kafka has acknowledged nothing for %d s, %" PRIu64 " messages wait",
 				 (int) (STALL / MS / 1000), awaited);

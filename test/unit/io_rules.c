@@ -282,6 +282,18 @@ test_broker(void)
 	te_broker_step(&broker, 0, t + 200 * SECOND);
 	is_int(TOLD(), 1, "one that is refused when the first no longer is, is another");
 
+	te_broker_init(&broker, &out, "kafka:9092", false, t);
+	te_broker_alive(&broker, t);
+	TOLD();
+	te_broker_step(&broker, 1, t);
+	te_broker_trouble(&broker, &here4, t + SECOND);
+	te_broker_step(&broker, 1, t + 5 * SECOND);
+	is_int(TOLD(), 1, "a refused broker among others is told when something waits for it");
+	is_str(message, "address 127.0.0.1", "as the cause");
+	te_broker_alive(&broker, t + 6 * SECOND);
+	TOLD();
+	is_int(level, TE_LEVEL_OK, "and taken back by an acknowledgement");
+
 	te_broker_init(&broker, &out, "127.0.0.1:1", true, t);
 	te_broker_alive(&broker, t);
 	TOLD();
