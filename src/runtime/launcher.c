@@ -133,6 +133,7 @@ start_engine(int number)
 {
 	TeDatabase *db = te_shmem_slot(number);
 	BackgroundWorker worker;
+	MemoryContext caller;
 	bool		started;
 
 	memset(&worker, 0, sizeof(worker));
@@ -152,7 +153,10 @@ start_engine(int number)
 		pfree(handles[number]);
 		handles[number] = NULL;
 	}
+	/* the handle outlives the round in whose memory we are */
+	caller = MemoryContextSwitchTo(TopMemoryContext);
 	started = RegisterDynamicBackgroundWorker(&worker, &handles[number]);
+	MemoryContextSwitchTo(caller);
 
 	if (started)
 		return true;
