@@ -108,9 +108,10 @@ segment_may_go(Relation rel, void *arg)
 			continue;
 		if (!e->drop)
 			return false;
-		/* of this segment: an earlier one was told of when it went */
-		if (dropped_callback != NULL)
-			dropped_callback(name, Max(low, min), e->max);
+		/* of this segment, and beyond those that went before: two that were written to at once share ids */
+		low = Max(low, Max(min, te_log_floor() + 1));
+		if (dropped_callback != NULL && low <= e->max)
+			dropped_callback(name, low, e->max);
 	}
 	return true;
 }
