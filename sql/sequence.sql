@@ -112,6 +112,16 @@ UPDATE counted SET v = -2;
 SELECT key, count(*), min(sequence), max(sequence) FROM todo_events.outbox WHERE key LIKE 'counted/%' GROUP BY key ORDER BY key;
 SELECT count(DISTINCT segment) FROM todo_events_internal.counter;
 
+-- many rows in one statement: those that are new, those that were deleted
+CREATE TABLE many (id int PRIMARY KEY, v int, seq bigint);
+SELECT todo_events.attach('many', sequence => 'seq');
+INSERT INTO many SELECT i, 0 FROM generate_series(1, 1000) i;
+DELETE FROM many WHERE id % 10 = 0;
+INSERT INTO many SELECT i, 1 FROM generate_series(1, 2000) i ON CONFLICT (id) DO UPDATE SET v = 1;
+UPDATE many SET id = -id;
+UPDATE many SET id = -id;
+SELECT seq, count(*) FROM many GROUP BY seq ORDER BY seq;
+
 -- no task has a hole or a number twice
 SELECT attachment, key_text, array_agg(sequence ORDER BY id) AS numbers
 FROM todo_events_internal.log GROUP BY attachment, key_text
@@ -119,6 +129,6 @@ HAVING key_text <> 'b' AND array_agg(sequence ORDER BY id) <> ARRAY(SELECT gener
 
 SET client_min_messages = warning;
 SELECT todo_events.detach_all();
-DROP TABLE numbered, numbered2, small, counted;
+DROP TABLE numbered, numbered2, small, counted, many;
 DROP FUNCTION events, meddle;
 DROP EXTENSION todo_events CASCADE;

@@ -24,6 +24,7 @@
 #include "runtime/settings.h"
 #include "runtime/shmem.h"
 #include "tasks/counter.h"
+#include "tasks/filter.h"
 
 #define LOW_BITS	UINT64CONST(0xffffffff)
 
@@ -227,7 +228,8 @@ te_counter_last(int32 attachment, const TeName *key, bool settled)
 	bool		deleted;
 	TimestampTz at;
 
-	if (ring_is_empty(settled))
+	if (ring_is_empty(settled) ||
+		!te_filter_may_hold((uint32) (place_hash(attachment, key) >> 32), settled))
 		return 0;
 
 	/*
@@ -272,4 +274,5 @@ te_counter_append_at(int32 attachment, const TeName *key, int64 sequence, bool d
 		values[TE_COUNTER_KEY_TEXT - 1] = PointerGetDatum(cstring_to_text_with_len(key->text, key->len));
 	te_ring_append(TE_RING_COUNTER, values, nulls);
 	tell_ring_state(RING_FILLED);
+	te_filter_add((uint32) (place_hash(attachment, key) >> 32));
 }
