@@ -61,7 +61,7 @@ COMMIT;
 SELECT type, key, sequence FROM todo_events.outbox WHERE key LIKE 'quick/%' ORDER BY id;
 
 -- backfill and start_sequence, with a column and without
-CREATE TABLE old (id int PRIMARY KEY, seq bigint, v text);
+CREATE TABLE old (id int PRIMARY KEY, seq bigint, v text, updated_at timestamp);
 INSERT INTO old VALUES (1, NULL, 'one'), (2, 7, 'two');
 SELECT todo_events.attach('old', sequence => 'seq', backfill => 'snapshot', name => 'a');
 UPDATE old SET v = v || '!' RETURNING id, seq;

@@ -75,6 +75,13 @@ te_compat_owns_relation(Oid relid, Oid roleid)
 #endif
 }
 
+/* 17: the local transaction id moved into a struct; use needs storage/proc.h */
+#if PG_VERSION_NUM < 170000
+#define te_compat_lxid() (MyProc->lxid)
+#else
+#define te_compat_lxid() (MyProc->vxid.lxid)
+#endif
+
 /* glibc 2.34 can close inherited descriptors in the spawned child */
 #if defined(__GLIBC__) && defined(__GLIBC_PREREQ)
 #if __GLIBC_PREREQ(2, 34)

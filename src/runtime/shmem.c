@@ -50,6 +50,7 @@ init_slot(TeDatabase *db)
 	pg_atomic_init_u32(&db->reload, 0);
 	pg_atomic_init_u32(&db->deaf, 0);
 	pg_atomic_init_u32(&db->counter_state, 0);
+	pg_atomic_init_u64(&db->counter_tombstones, 0);
 	ConditionVariableInit(&db->wait_cv);
 	/* TeCounters is nothing but counters */
 	for (size_t i = 0; i < sizeof(TeCounters) / sizeof(pg_atomic_uint64); i++)

@@ -118,6 +118,7 @@ typedef struct TeDatabase
 	pg_atomic_uint64 wait_done; /* every event committed before this ticket is acknowledged */
 	ConditionVariable wait_cv;
 	pg_atomic_uint32 reload;	/* settings or routes changed by a commit */
+	pg_atomic_uint64 counter_tombstones;	/* how many were written, for the same */
 	pg_atomic_uint32 counter_state; /* of tasks/counter.c: is there anything in its ring?  0 = unknown */
 	TeCounters	counters;
 } TeDatabase;

@@ -261,6 +261,38 @@ read_done(TeAttachment *att, const Trigger *trigger, TupleDesc desc)
 	}
 }
 
+static Oid
+role_type(const TeAttachment *att, TupleDesc desc, TeColumnRole role)
+{
+	AttrNumber	attno = att->columns[role];
+
+	return attno == InvalidAttrNumber ? InvalidOid : getBaseType(TupleDescAttr(desc, attno - 1)->atttypid);
+}
+
+/*
+ * attach() saw to the types, but a table's owner can make triggers of these
+ * names by hand: what is read or written as a number must be one.
+ */
+static void
+check_types(const TeAttachment *att, TupleDesc desc)
+{
+	Oid			sequence = role_type(att, desc, TE_COLUMN_SEQUENCE);
+	Oid			updated = role_type(att, desc, TE_COLUMN_UPDATED_AT);
+	Oid			completed = role_type(att, desc, TE_COLUMN_COMPLETED_AT);
+
+	if ((OidIsValid(sequence) && sequence != INT8OID && sequence != INT4OID) ||
+		(att->standard && OidIsValid(updated) && updated != TIMESTAMPTZOID) ||
+		(OidIsValid(completed) && completed != TIMESTAMPTZOID) ||
+		(att->done == TE_DONE_BOOL && role_type(att, desc, TE_COLUMN_COMPLETED) != BOOLOID) ||
+		(att->standard && (!OidIsValid(updated) || !OidIsValid(sequence))))
+		ereport(ERROR,
+				(errcode(ERRCODE_TE_NOT_ATTACHABLE),
+				 errmsg("the attachment of table \"%s\" is broken", get_rel_name(att->relid)),
+				 errdetail("Its trigger \"%s\" gives columns a meaning that their types do not allow.",
+						   TE_TRIGGER_COLUMNS),
+				 errhint("Drop the trigger if it was made by hand, then call todo_events.detach() and todo_events.attach() for the table.")));
+}
+
 static void
 read_columns(TeAttachment *att, const Trigger *trigger, TupleDesc desc)
 {
@@ -308,8 +340,9 @@ read_columns(TeAttachment *att, const Trigger *trigger, TupleDesc desc)
 							   TupleDescAttr(desc, att->columns[role] - 1)->atttypid);
 	}
 	if (att->columns[TE_COLUMN_SEQUENCE] != InvalidAttrNumber)
-		att->sequence_type = TupleDescAttr(desc, att->columns[TE_COLUMN_SEQUENCE] - 1)->atttypid;
+		att->sequence_type = role_type(att, desc, TE_COLUMN_SEQUENCE);
 	read_done(att, trigger, desc);
+	check_types(att, desc);
 }
 
 /* AFTER ROW triggers of others that may write; foreign keys' checks only look */

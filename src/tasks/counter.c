@@ -16,11 +16,13 @@
 #include "access/xact.h"
 #include "common/hashfn.h"
 #include "storage/lmgr.h"
+#include "storage/proc.h"
 #include "storage/procarray.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "log/ring.h"
+#include "runtime/compat.h"
 #include "runtime/settings.h"
 #include "runtime/shmem.h"
 #include "tasks/counter.h"
@@ -72,18 +74,16 @@ look_at_ring(bool settled)
 {
 	static struct
 	{
-		TransactionId xid;
+		LocalTransactionId lxid;
 		CommandId	cid;
 		bool		empty;
 	}			memo[2];
-	TransactionId xid = GetTopTransactionIdIfAny();
+	LocalTransactionId lxid = te_compat_lxid();
 	CommandId	cid = GetCurrentCommandId(false);
 
-	if (!TransactionIdIsValid(xid))
-		return te_ring_is_empty(TE_RING_COUNTER);
-	if (memo[settled].xid != xid || memo[settled].cid != cid)
+	if (memo[settled].lxid != lxid || memo[settled].cid != cid)
 	{
-		memo[settled].xid = xid;
+		memo[settled].lxid = lxid;
 		memo[settled].cid = cid;
 		memo[settled].empty = te_ring_is_empty(TE_RING_COUNTER);
 	}
@@ -121,6 +121,16 @@ tell_ring_state(uint32 state)
 
 	if (db != NULL && pg_atomic_read_u32(&db->counter_state) != state)
 		(void) pg_atomic_exchange_u32(&db->counter_state, state);
+}
+
+/* after the row, before the commit */
+static void
+tell_tombstone(void)
+{
+	TeDatabase *db = te_shmem_my_database(false);
+
+	if (db != NULL)
+		(void) pg_atomic_fetch_add_u64(&db->counter_tombstones, 1);
 }
 
 void
@@ -220,16 +230,49 @@ find_last(int32 attachment, const TeName *key, int64 *best, bool *deleted, Times
 	return writer;
 }
 
-int64
-te_counter_last(int32 attachment, const TeName *key, bool settled)
+/*
+ * What was found before a row was written is still true when it has been,
+ * unless somebody wrote a tombstone meanwhile: those of before were seen, and
+ * waited for.  The answers of the last rows are remembered, with the number
+ * of tombstones that there had been before the look.
+ */
+#define ANSWERS		64
+
+typedef struct Answer
+{
+	LocalTransactionId lxid;
+	uint64		key;			/* 64 bits of hash */
+	uint64		tombstones;
+	int64		last;
+} Answer;
+
+static Answer answers[ANSWERS];
+
+static uint64
+answer_key(int32 attachment, const TeName *key)
+{
+	return key->kind == TE_NAME_UUID ?
+		hash_bytes_extended(key->uuid.data, UUID_LEN, (uint64) attachment) :
+		hash_bytes_extended((const unsigned char *) key->text, key->len, (uint64) attachment);
+}
+
+uint64
+te_counter_tombstones(void)
+{
+	TeDatabase *db = te_shmem_my_database(false);
+
+	return db != NULL ? pg_atomic_read_u64(&db->counter_tombstones) : 0;
+}
+
+static int64
+look_up(int32 attachment, const TeName *key, bool settled, uint64 *as_of)
 {
 	TransactionId writer;
 	int64		best;
 	bool		deleted;
 	TimestampTz at;
 
-	if (ring_is_empty(settled) ||
-		!te_filter_may_hold((uint32) (place_hash(attachment, key) >> 32), settled))
+	if (!te_filter_may_hold((uint32) (place_hash(attachment, key) >> 32), settled, as_of))
 		return 0;
 
 	/*
@@ -247,6 +290,35 @@ te_counter_last(int32 attachment, const TeName *key, bool settled)
 		at < moved(GetCurrentTransactionStartTimestamp()) - (int64) te_setting_int(TE_SET_LOG_RETENTION) * 1000)
 		return 0;
 	return best;
+}
+
+int64
+te_counter_last(int32 attachment, const TeName *key, bool settled)
+{
+	uint64		hash;
+	uint64		tombstones;
+	Answer	   *answer;
+
+	if (ring_is_empty(settled))
+		return 0;
+	if (te_shmem_my_database(false) == NULL)
+		return look_up(attachment, key, settled, &tombstones);
+
+	hash = answer_key(attachment, key);
+	answer = &answers[hash % ANSWERS];
+	tombstones = te_counter_tombstones();
+	if (settled && answer->lxid == te_compat_lxid() && answer->key == hash &&
+		answer->tombstones == tombstones)
+		return answer->last;
+	if (settled)
+		return look_up(attachment, key, true, &tombstones);
+
+	answer->lxid = InvalidLocalTransactionId;
+	answer->last = look_up(attachment, key, false, &tombstones);
+	answer->lxid = te_compat_lxid();
+	answer->key = hash;
+	answer->tombstones = tombstones;
+	return answer->last;
 }
 
 void
@@ -274,5 +346,7 @@ te_counter_append_at(int32 attachment, const TeName *key, int64 sequence, bool d
 		values[TE_COUNTER_KEY_TEXT - 1] = PointerGetDatum(cstring_to_text_with_len(key->text, key->len));
 	te_ring_append(TE_RING_COUNTER, values, nulls);
 	tell_ring_state(RING_FILLED);
+	if (deleted)
+		tell_tombstone();
 	te_filter_add((uint32) (place_hash(attachment, key) >> 32));
 }

@@ -45,6 +45,9 @@ extern void te_counter_emptied(void);
 /* upkeep.c: carry live numbers forward and empty the oldest segment; te_maintain_register's callback */
 extern int	te_counter_maintain(void);
 
+/* tombstones written in this database since the server's start; 0 without shared memory */
+extern uint64 te_counter_tombstones(void);
+
 /* shared with upkeep.c */
 extern bool te_counter_same_key(const TeName *a, const TeName *b);
 

@@ -21,9 +21,11 @@
 #include "access/xact.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
+#include "storage/proc.h"
 #include "utils/memutils.h"
 
 #include "log/ring.h"
+#include "runtime/compat.h"
 #include "tasks/counter.h"
 #include "tasks/filter.h"
 
@@ -35,10 +37,11 @@
 
 typedef struct Filter
 {
-	TransactionId xid;			/* the statement that it is for */
+	LocalTransactionId lxid;	/* the statement that it is for */
 	CommandId	cid;
 	int64		lookups;		/* so far */
 	int64		wanted;			/* made at so many */
+	uint64		tombstones;		/* te_counter_tombstones() when it was made */
 	uint32		mask;			/* number of bits - 1 */
 	uint64	   *bits;			/* NULL = not yet made; in TopTransactionContext */
 } Filter;
@@ -89,6 +92,7 @@ make(Filter *filter)
 
 	while (bits < MAX_BITS && bits < rows * BITS_A_ROW)
 		bits *= 2;
+	filter->tombstones = te_counter_tombstones();
 	filter->mask = bits - 1;
 	filter->bits = MemoryContextAllocZero(TopTransactionContext, bits / 8);
 
@@ -105,21 +109,18 @@ make(Filter *filter)
 }
 
 bool
-te_filter_may_hold(uint32 hash, bool settled)
+te_filter_may_hold(uint32 hash, bool settled, uint64 *as_of)
 {
 	Filter	   *filter = &filters[settled];
-	TransactionId xid = GetTopTransactionIdIfAny();
+	LocalTransactionId lxid = te_compat_lxid();
 	CommandId	cid = GetCurrentCommandId(false);
 
-	/* before a transaction's first row is written: nothing to tell its statements apart by */
-	if (!TransactionIdIsValid(xid))
-		return true;
-	if (filter->xid != xid || filter->cid != cid)
+	if (filter->lxid != lxid || filter->cid != cid)
 	{
-		if (filter->xid == xid && filter->bits != NULL)
+		if (filter->lxid == lxid && filter->bits != NULL)
 			pfree(filter->bits);
 		memset(filter, 0, sizeof(*filter));
-		filter->xid = xid;
+		filter->lxid = lxid;
 		filter->cid = cid;
 	}
 	if (filter->bits == NULL)
@@ -133,17 +134,20 @@ te_filter_may_hold(uint32 hash, bool settled)
 			return true;
 		make(filter);
 	}
-	return has(filter, hash);
+	if (has(filter, hash))
+		return true;
+	*as_of = filter->tombstones;
+	return false;
 }
 
 void
 te_filter_add(uint32 hash)
 {
-	TransactionId xid = GetTopTransactionIdIfAny();
+	LocalTransactionId lxid = te_compat_lxid();
 
 	for (int i = 0; i < 2; i++)
 	{
-		if (filters[i].xid == xid && filters[i].bits != NULL)
+		if (filters[i].lxid == lxid && filters[i].bits != NULL)
 			add(&filters[i], hash);
 	}
 }
