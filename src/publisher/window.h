@@ -17,7 +17,7 @@
 #include "datatype/timestamp.h"
 
 #define TE_WINDOW_BATCHES	1024
-#define TE_WINDOW_BYTES		(16 * 1024 * 1024)
+#define TE_WINDOW_BYTES		((size_t) 8 * 1024 * 1024)
 
 /* what a cycle of the reader leaves, valid once the batches up to last_batch are settled */
 typedef struct TeWindowMark

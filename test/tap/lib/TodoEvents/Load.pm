@@ -293,14 +293,19 @@ SELECT part, "offset", (event::json->'data'->>'task_id')::uuid AS task,
 FROM message;
 CREATE TEMP TABLE first AS
 SELECT DISTINCT ON (task, sequence) * FROM received ORDER BY task, sequence, "offset";
+SELECT 'lost: ' || l || ', task ' || COALESCE(t::text, '(deleted)') || ', in the log: ' || COALESCE(o::text, 'no')
+FROM ledger l LEFT JOIN tasks t ON t.id = l.task LEFT JOIN todo_events.outbox o ON o.key = l.task::text AND o.sequence = l.sequence
+WHERE NOT EXISTS (SELECT FROM first f WHERE f.task = l.task AND f.sequence = l.sequence) LIMIT 20;
 SELECT (SELECT count(*) FROM ledger), (SELECT count(*) FROM received),
 	(SELECT count(*) FROM ledger l WHERE NOT EXISTS (SELECT FROM first f WHERE f.task = l.task AND f.sequence = l.sequence)),
 	(SELECT count(*) FROM first f WHERE NOT EXISTS (SELECT FROM ledger l WHERE f.task = l.task AND f.sequence = l.sequence)),
 	(SELECT count(*) FROM (SELECT FROM received GROUP BY task, sequence HAVING count(DISTINCT id) > 1) d),
 	(SELECT count(*) FROM (SELECT sequence < max(sequence) OVER (PARTITION BY task ORDER BY "offset") AS bad FROM first) o WHERE bad)
 END
+	my @lines = split /\n/, $result;
 	my %is;
-	@is{qw(ledger received lost phantom reidentified misordered)} = split /\|/, (split /\n/, $result)[-1];
+	@is{qw(ledger received lost phantom reidentified misordered)} = split /\|/, pop @lines;
+	diag($_) for @lines;
 	note($name . join ', ', map { "$_ $is{$_}" } sort keys %is);
 	cmp_ok($is{ledger}, '>=', $option{at_least} // 1, "${name}changes were committed: $is{ledger}");
 	is($is{lost}, 0, "${name}nothing committed is lost (G2)");
