@@ -83,6 +83,27 @@ class Cluster:
             time.sleep(0.05)
 
 
+class Session:
+    """One psql that stays: a look at a running system must not cost a process each."""
+
+    def __init__(self, cluster, database="postgres"):
+        self.psql = subprocess.Popen([BINDIR / "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", database],
+                                     env=cluster.environment, text=True, bufsize=1,
+                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def value(self, sql):
+        """The one value of a query of one row."""
+        self.psql.stdin.write(f"{sql};\n")
+        answer = self.psql.stdout.readline()
+        if not answer:
+            sys.exit(f"bench: psql left at: {sql}")
+        return answer.rstrip("\n")
+
+    def close(self):
+        self.psql.stdin.close()
+        self.psql.wait()
+
+
 @contextlib.contextmanager
 def kafka():
     """A broker; yields its environment."""
