@@ -18,6 +18,12 @@ static const TeKafkaOption defaults[] = {
 	 * whatever comes while a request is on its way travels together.
 	 */
 	{"linger.ms", "0"},
+	/*
+	 * Two requests on their way are enough to keep a connection busy.  With
+	 * more, a backlog goes out in many small batches, which cost the broker
+	 * and us twice as much.
+	 */
+	{"max.in.flight.requests.per.connection", "2"},
 	{"batch.size", "1000000"},
 	{"batch.num.messages", "10000"},
 	{"compression.codec", "none"},
