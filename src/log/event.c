@@ -89,18 +89,24 @@ put(StringInfo buf, const char *s, int len)
 
 #define UUID_TEXT_LEN	36
 
+/* the two hexadecimal digits of each byte */
+#define HEX1(h)		#h "0" #h "1" #h "2" #h "3" #h "4" #h "5" #h "6" #h "7" \
+					#h "8" #h "9" #h "a" #h "b" #h "c" #h "d" #h "e" #h "f"
+static const char hex_pairs[] =
+HEX1(0) HEX1(1) HEX1(2) HEX1(3) HEX1(4) HEX1(5) HEX1(6) HEX1(7)
+HEX1(8) HEX1(9) HEX1(a) HEX1(b) HEX1(c) HEX1(d) HEX1(e) HEX1(f);
+
 static void
 put_uuid(StringInfo buf, const pg_uuid_t *uuid)
 {
-	static const char hex[] = "0123456789abcdef";
 	char	   *p = buf->data + buf->len;
 
 	for (int i = 0; i < UUID_LEN; i++)
 	{
 		if (i == 4 || i == 6 || i == 8 || i == 10)
 			*p++ = '-';
-		*p++ = hex[uuid->data[i] >> 4];
-		*p++ = hex[uuid->data[i] & 15];
+		memcpy(p, hex_pairs + 2 * uuid->data[i], 2);
+		p += 2;
 	}
 	buf->len += UUID_TEXT_LEN;
 }

@@ -427,7 +427,9 @@ te_ring_append(TeRingId id, Datum *values, bool *nulls)
 
 	tuple = heap_form_tuple(desc, values, nulls);
 	tuple->t_tableOid = RelationGetRelid(ring->rel);
-	heap_insert(ring->rel, tuple, GetCurrentCommandId(true), HEAP_INSERT_NO_LOGICAL, NULL);
+	/* nothing is ever deleted: there is no free space to look for, or to keep a map of */
+	heap_insert(ring->rel, tuple, GetCurrentCommandId(true),
+				HEAP_INSERT_NO_LOGICAL | HEAP_INSERT_SKIP_FSM, NULL);
 	index_insert(ring->index, values, nulls, &tuple->t_self, ring->rel,
 				 UNIQUE_CHECK_NO, false, ring->info);
 	heap_freetuple(tuple);

@@ -181,17 +181,33 @@ write_bytea(StringInfo buf, Datum value, const TeJsonValue *how)
 		pfree(bytes);
 }
 
-/* ISO 8601; a timestamptz in UTC */
+/*
+ * ISO 8601; a timestamptz in UTC.  A row's times are often the same one, that
+ * of its transaction, so the last text is kept.
+ */
 static void
 write_datetime(StringInfo buf, Datum value, const TeJsonValue *how)
 {
 	static const int utc = 0;
-	char		text[MAXDATELEN + 1];
+	static struct
+	{
+		Oid			type;		/* InvalidOid = nothing kept */
+		Datum		value;		/* only of types passed by value */
+		int			len;
+		char		text[MAXDATELEN + 3];
+	}			last;
 
-	appendStringInfoCharMacro(buf, '"');
-	appendStringInfoString(buf, JsonEncodeDateTime(text, value, how->type,
-												   how->type == TIMESTAMPTZOID ? &utc : NULL));
-	appendStringInfoCharMacro(buf, '"');
+	if (last.type != how->type || last.value != value)
+	{
+		last.type = InvalidOid;	/* an error leaves nothing half written */
+		JsonEncodeDateTime(last.text + 1, value, how->type,
+						   how->type == TIMESTAMPTZOID ? &utc : NULL);
+		last.len = 2 + (int) strlen(last.text + 1);
+		last.text[0] = last.text[last.len - 1] = '"';
+		last.value = value;
+		last.type = FLOAT8PASSBYVAL ? how->type : InvalidOid;
+	}
+	appendBinaryStringInfo(buf, last.text, last.len);
 }
 
 static void
