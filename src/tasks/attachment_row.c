@@ -8,6 +8,9 @@
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/uuid.h"
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
 
 #include "tasks/attachment.h"
 
