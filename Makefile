@@ -7,7 +7,7 @@ TE_VERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" todo_events.co
 
 MODULE_big = todo_events
 # one line a room, in order of dependency
-RUNTIME_OBJS = clock.o inject.o settings.o settings_check.o settings_rows.o shmem.o launcher.o engine.o parking.o worker.o status.o io_process.o io_spawn.o wake.o views.o
+RUNTIME_OBJS = clock.o inject.o settings.o settings_check.o settings_kafka.o settings_rows.o shmem.o launcher.o engine.o parking.o worker.o status.o io_process.o io_spawn.o wake.o views.o
 LOG_OBJS = room.o ring.o log.o idempotency.o row.o mark.o token.o cursor.o reader.o durable.o json.o event.o identity.o maintain.o functions.o role.o
 TASKS_OBJS = row_json.o attachment.o attachment_row.o config.o counter.o filter.o upkeep.o change.o sequence.o held.o capture.o partition.o checks.o attach.o detach.o standard.o health.o tasks.o
 PUBLISHER_OBJS = window.o routes.o topics.o connect.o cycle.o letter_store.o refusals.o dead_letters.o answers.o progress.o publish.o publisher.o
@@ -35,8 +35,12 @@ ISOLATION_OPTS = --encoding=UTF8 --no-locale --inputdir=test/isolation --outputd
 REGRESS_PREP = regress-directories
 
 PG_CONFIG ?= pg_config
-PGXS := $(shell $(PG_CONFIG) --pgxs)
+PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
+ifneq ($(PGXS),)
 include $(PGXS)
+else ifneq ($(filter-out deps demo demo-stop test bench chaos model,$(or $(MAKECMDGOALS),all)),)
+$(error $(PG_CONFIG) not found: `make deps` installs it, PG_CONFIG=/path/to/pg_config names another)
+endif
 
 # structures in shared memory are declared in headers: whatever includes one is built anew with it
 $(OBJS): $(wildcard src/*.h src/*/*.h)

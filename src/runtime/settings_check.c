@@ -2,12 +2,8 @@
  *
  * settings_check.c
  *	  What a setting's text may be.  Pure functions of the text, used by the
- *	  GUCs' check hooks and for rows of setting_config alike.
- *
- * A row is written by the extension's owner, who need not be a superuser:
- * kafka_options therefore passes an allow-list there.  In a GUC, which only a
- * superuser or the configuration file sets, a deny-list is enough: what the
- * product sets itself, and what would run code inside or beside the server.
+ *	  GUCs' check hooks and for rows of setting_config alike.  kafka_options,
+ *	  a language of its own, is in settings_kafka.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -15,16 +11,14 @@
 
 #include <arpa/inet.h>
 
-#include "lib/stringinfo.h"
 #include "runtime/settings_registry.h"
 #include "utils/builtins.h"
 #include "utils/varlena.h"
 
 #define MAX_LINE	255
 
-/* an element of a list separated by commas, trimmed; false at the end */
-static bool
-next_item(const char **p, char **item)
+bool
+te_setting_next_item(const char **p, char **item)
 {
 	const char *start;
 	const char *end;
@@ -71,7 +65,7 @@ te_check_networks(const char *value, bool row, char **why)
 	char	   *item;
 
 	(void) row;
-	while (next_item(&p, &item))
+	while (te_setting_next_item(&p, &item))
 	{
 		char	   *slash = strchr(item, '/');
 		unsigned char address[16];
@@ -149,7 +143,7 @@ te_check_brokers(const char *value, bool row, char **why)
 	(void) row;
 	if (strcmp(value, "embedded") == 0)
 		return true;
-	while (next_item(&p, &item))
+	while (te_setting_next_item(&p, &item))
 	{
 		if (strcmp(item, "embedded") == 0)
 		{
@@ -234,7 +228,7 @@ te_check_inject(const char *value, bool row, char **why)
 	char	   *item;
 
 	(void) row;
-	while (next_item(&p, &item))
+	while (te_setting_next_item(&p, &item))
 	{
 		char	   *equals = strchr(item, '=');
 		char	   *at = strchr(item, '@');
@@ -252,234 +246,6 @@ te_check_inject(const char *value, bool row, char **why)
 		}
 	}
 	return true;
-}
-
-/* ---- kafka_options --------------------------------------------------- */
-
-/* what a row may say; a name that ends in * is a prefix */
-static const char *const row_options[] = {
-	"batch.*", "broker.address.family", "broker.address.ttl", "client.id", "client.rack",
-	"compression.*", "connections.max.idle.ms", "linger.ms", "message.copy.max.bytes",
-	"message.max.bytes", "metadata.max.age.ms", "queue.buffering.*",
-	"receive.message.max.bytes", "reconnect.backoff.*", "request.timeout.ms",
-	"retry.backoff.*", "socket.connection.setup.timeout.ms", "socket.keepalive.enable",
-	"socket.max.fails", "socket.nagle.disable", "socket.receive.buffer.bytes",
-	"socket.send.buffer.bytes", "socket.timeout.ms", "sticky.partitioning.linger.ms",
-	"topic.metadata.refresh.*", NULL
-};
-
-/* loads code, runs a command, fetches credentials from elsewhere, or plants a callback */
-static const char *const dangerous_options[] = {
-	"plugin.library.paths", "sasl.kerberos.kinit.cmd", "sasl.oauthbearer.*",
-	"enable.sasl.oauthbearer.*", "sasl.aws.*", "ssl.engine.*", "ssl_engine_*", "ssl.providers",
-	"test.mock.*", "opaque", "interceptors", "*_cb", "default_topic_conf", NULL
-};
-
-/* a setting of ours says it, or a promise rests on it */
-static const struct
-{
-	const char *name;
-	const char *instead;
-}			own_options[] = {
-	{"bootstrap.servers", "todo_events.brokers"},
-	{"metadata.broker.list", "todo_events.brokers"},
-	{"security.protocol", "todo_events.tls and todo_events.sasl_mechanism"},
-	{"sasl.mechanism", "todo_events.sasl_mechanism"},
-	{"sasl.mechanisms", "todo_events.sasl_mechanism"},
-	{"sasl.username", "todo_events.sasl_username"},
-	{"sasl.password", "todo_events.sasl_password_file, or todo_events.secret_input"},
-	{"ssl.ca.location", "todo_events.ca_file"},
-	{"ssl.certificate.location", "todo_events.cert_file"},
-	{"ssl.key.location", "todo_events.key_file"},
-	{"ssl.key.password", "todo_events.secret_input"},
-	{"ssl.keystore.password", "todo_events.cert_file and todo_events.key_file"},
-	{"ssl.key.pem", "todo_events.key_file"},
-	{"ssl_key", "todo_events.key_file"},
-	{"acks", NULL},
-	{"request.required.acks", NULL},
-	{"enable.idempotence", NULL},
-	{"enable.gapless.guarantee", NULL},
-	{"message.timeout.ms", NULL},
-	{"delivery.timeout.ms", NULL},
-	{"message.send.max.retries", NULL},
-	{"retries", NULL},
-	{"partitioner", NULL},
-	{"queuing.strategy", NULL},
-	{"produce.offset.report", NULL},
-	{"transactional.id", NULL},
-	{"transaction.timeout.ms", NULL},
-	{"log.queue", NULL},
-	{"log_cb", NULL},
-	{"allow.auto.create.topics", NULL},
-};
-
-static bool
-matches(const char *pattern, const char *name)
-{
-	size_t		n = strlen(pattern);
-	size_t		length = strlen(name);
-
-	if (pattern[n - 1] == '*')
-		return strncmp(pattern, name, n - 1) == 0;
-	if (pattern[0] == '*')
-		return length >= n - 1 && strcmp(name + length - (n - 1), pattern + 1) == 0;
-	return strcmp(pattern, name) == 0;
-}
-
-static bool
-listed(const char *const *patterns, const char *name)
-{
-	for (; *patterns; patterns++)
-		if (matches(*patterns, name))
-			return true;
-	return false;
-}
-
-/*
- * One "name=value" of the text; the value may stand in double quotes, inside
- * which \ makes the next character a plain one.  1: found, 0: end, -1: *why.
- */
-static int
-next_option(const char **p, TeKafkaOption *option, char **why)
-{
-	const char *s = *p;
-	const char *start;
-	StringInfoData value;
-
-	while (isspace((unsigned char) *s) || *s == ',')
-		s++;
-	if (*s == '\0')
-		return 0;
-	start = s;
-	s += strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789._-");
-	option->name = pnstrdup(start, s - start);
-	while (isspace((unsigned char) *s))
-		s++;
-	if (option->name[0] == '\0' || *s != '=')
-	{
-		*why = pstrdup("It takes name=value, separated by commas.");
-		return -1;
-	}
-	s++;
-	while (isspace((unsigned char) *s))
-		s++;
-
-	initStringInfo(&value);
-	if (*s == '"')
-	{
-		for (s++; *s && *s != '"'; s++)
-		{
-			if (*s == '\\' && s[1])
-				s++;
-			appendStringInfoChar(&value, *s);
-		}
-		if (*s++ != '"')
-		{
-			*why = psprintf("The value of \"%s\" lacks its closing quote.", option->name);
-			return -1;
-		}
-		while (isspace((unsigned char) *s))
-			s++;
-		if (*s != ',' && *s != '\0')
-		{
-			*why = psprintf("A comma is missing after the value of \"%s\".", option->name);
-			return -1;
-		}
-	}
-	else
-	{
-		start = s;
-		s += strcspn(s, ",");
-		appendBinaryStringInfo(&value, start, s - start);
-		while (value.len > 0 && isspace((unsigned char) value.data[value.len - 1]))
-			value.data[--value.len] = '\0';
-	}
-	option->value = value.data;
-	*p = s;
-	return 1;
-}
-
-static bool
-option_allowed(const char *name, bool row, char **why)
-{
-	for (size_t i = 0; i < lengthof(own_options); i++)
-	{
-		if (strcmp(own_options[i].name, name) == 0)
-		{
-			if (own_options[i].instead)
-				*why = psprintf("\"%s\" is set by %s.", name, own_options[i].instead);
-			else
-				*why = psprintf("\"%s\" is fixed: what todo_events promises rests on it.", name);
-			return false;
-		}
-	}
-	if (listed(dangerous_options, name))
-	{
-		*why = psprintf("\"%s\" would run code of its own, and is never allowed.", name);
-		return false;
-	}
-	if (row && !listed(row_options, name))
-	{
-		*why = psprintf("\"%s\" can be set only in the server's configuration.", name);
-		return false;
-	}
-	return true;
-}
-
-bool
-te_check_kafka_options(const char *value, bool row, char **why)
-{
-	TeKafkaOption option;
-	int			found;
-
-	while ((found = next_option(&value, &option, why)) > 0)
-	{
-		if (!option_allowed(option.name, row, why))
-			return false;
-		for (const char *p = option.value; *p; p++)
-		{
-			if ((unsigned char) *p < 0x20 || *p == 0x7f)
-			{
-				*why = psprintf("The value of \"%s\" has a control character.", option.name);
-				return false;
-			}
-		}
-	}
-	return found == 0;
-}
-
-int
-te_settings_kafka_options(TeKafkaOption **options)
-{
-	const char *sources[2] = {te_setting_guc_string(TE_SET_KAFKA_OPTIONS), ""};
-	int			n = 0;
-	int			room = 16;
-	char	   *why;
-
-	if (!te_setting_row(TE_SET_KAFKA_OPTIONS, &sources[1], NULL))
-		sources[1] = "";
-	*options = palloc(room * sizeof(TeKafkaOption));
-	for (int i = 0; i < 2; i++)
-	{
-		const char *p = sources[i];
-		TeKafkaOption option;
-
-		while (next_option(&p, &option, &why) > 0)
-		{
-			int			at = 0;
-
-			/* a row that was valid under an older allow-list is not obeyed */
-			if (!option_allowed(option.name, i == 1, &why))
-				continue;
-			while (at < n && strcmp((*options)[at].name, option.name) != 0)
-				at++;
-			if (at == room)
-				*options = repalloc(*options, (room *= 2) * sizeof(TeKafkaOption));
-			(*options)[at] = option;
-			n = Max(n, at + 1);
-		}
-	}
-	return n;
 }
 
 /* ---- the GUCs' hooks -------------------------------------------------- */

@@ -48,7 +48,10 @@ extern bool te_setting_parse(TeSettingId id, const char *value, bool row, int *n
 /* the row in force, if there is one */
 extern bool te_setting_row(TeSettingId id, const char **text, int *number);
 
-/* settings_check.c */
+/* an element of a list separated by commas, trimmed; false at the end */
+extern bool te_setting_next_item(const char **p, char **item);
+
+/* settings_check.c, settings_kafka.c */
 #define TE_CHECKS(X) \
 	X(databases) X(path) X(networks) X(inject) X(brokers) X(kafka_options) X(source) \
 	X(idempotency_key) X(traceparent) X(line)
