@@ -22,17 +22,22 @@ BEGIN
 	EXECUTE format($i$INSERT INTO todo_events_internal.counter_%s
 		SELECT i::bigint << 32, 1, now(), 1000000, false, NULL, repeat('nobody ', 130) || i, %s FROM generate_series(1, 40000) i$i$, n, n);
 END $$;
--- upkeep until the ring's register stands there; the engine may be the one that does it
-CREATE FUNCTION turn(register bigint, segments int) RETURNS text LANGUAGE plpgsql AS $$
+-- upkeep until the ring's register stands there; each in a transaction of its own, the engine may be the one that does it
+CREATE PROCEDURE turn(register bigint, segments int, INOUT result text DEFAULT NULL, within interval DEFAULT '60 s') LANGUAGE plpgsql AS $$
+DECLARE
+	deadline timestamptz := clock_timestamp() + within;
 BEGIN
-	FOR i IN 1 .. 1000 LOOP
+	LOOP
 		PERFORM todo_events.maintain();
+		COMMIT;
 		IF (SELECT last_value FROM todo_events_internal.counter_segment) = register AND
 			(SELECT count(*) FROM pg_class c WHERE c.relname ~ '^counter_\d$' AND pg_relation_size(c.oid) > 0) = segments THEN
-			RETURN 'turned';
+			result := 'turned';
+			RETURN;
 		END IF;
+		EXIT WHEN clock_timestamp() > deadline;
 	END LOOP;
-	RETURN format('register %s, segments %s', (SELECT last_value FROM todo_events_internal.counter_segment),
+	result := format('register %s, segments %s', (SELECT last_value FROM todo_events_internal.counter_segment),
 		(SELECT array_agg(c.relname || ' ' || pg_relation_size(c.oid)) FROM pg_class c WHERE c.relname ~ '^counter_\d$'));
 END $$;
 CREATE FUNCTION numbers() RETURNS TABLE (key text, numbers bigint[]) LANGUAGE sql AS $$
@@ -40,19 +45,19 @@ CREATE FUNCTION numbers() RETURNS TABLE (key text, numbers bigint[]) LANGUAGE sq
 $$;
 
 SELECT fill();
-SELECT turn(1, 1);
+CALL turn(1, 1);
 UPDATE counted SET v = v + 1 WHERE id = 'live';
 SELECT fill();
-SELECT turn(2, 2);
+CALL turn(2, 2);
 UPDATE counted SET v = v + 1 WHERE id = 'live';
 SELECT fill();
 -- the first segment is in the way: what is needed of it is carried forward
-SELECT turn(3, 2);
+CALL turn(3, 2);
 SELECT attachment, key_text, deleted, sequence FROM todo_events_internal.counter WHERE attachment < 1000 ORDER BY 2, 4;
 INSERT INTO counted VALUES ('deleted', 1);
 UPDATE counted SET v = v + 1;
 SELECT fill();
-SELECT turn(4, 2);
+CALL turn(4, 2);
 SELECT attachment, key_text, deleted, sequence FROM todo_events_internal.counter WHERE attachment < 1000 ORDER BY 2, 4;
 UPDATE counted SET v = v + 1;
 SELECT * FROM numbers();
@@ -61,9 +66,9 @@ SELECT * FROM numbers();
 DELETE FROM counted WHERE id = 'idle';
 SELECT todo_events.detach_all();
 SET todo_events.clock_offset = '20 h';
-SELECT turn(4, 0) <> 'turned' AS still_remembered;
+DO $$ DECLARE result text; BEGIN CALL turn(4, 0, result, '1 s'); RAISE NOTICE 'forgotten too early: %', result = 'turned'; END $$;
 SET todo_events.clock_offset = '30 h';
-SELECT turn(4, 0);
+CALL turn(4, 0);
 RESET todo_events.clock_offset;
 SELECT todo_events.attach('counted', name => 'again');
 INSERT INTO counted VALUES ('idle', 1);
@@ -73,5 +78,6 @@ SELECT * FROM numbers();
 SET client_min_messages = warning;
 SELECT todo_events.detach_all();
 DROP TABLE counted, forgotten;
-DROP FUNCTION fill, turn, numbers;
+DROP FUNCTION fill, numbers;
+DROP PROCEDURE turn;
 DROP EXTENSION todo_events CASCADE;
