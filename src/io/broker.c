@@ -18,12 +18,62 @@
 #define STALL				(5000 * MS)	/* without any acknowledgement */
 #define QUIET				(5000 * MS)	/* between different causes */
 #define REFUSED_RECURS		(30000 * MS)	/* an address that is still refused is so again by then */
+#define CAUSE_RECURS		(90000 * MS)	/* a cause that lasts is heard of again by then: the library holds back the same for 30 s */
+
+static TeToldCause *
+find_told(TeBroker *broker, const char *message)
+{
+	for (int i = 0; i < TE_TOLD_CAUSES; i++)
+		if (strcmp(broker->told[i].message, message) == 0)
+			return &broker->told[i];
+	return NULL;
+}
+
+/* takes the place of the one not seen for longest */
+static void
+note_told(TeBroker *broker, const char *message, int64_t now)
+{
+	TeToldCause *told = find_told(broker, message);
+
+	for (int i = 0; told == NULL && i < TE_TOLD_CAUSES; i++)
+		if (*broker->told[i].message == '\0')
+			told = &broker->told[i];
+	if (told == NULL)
+	{
+		told = broker->told;
+		for (int i = 1; i < TE_TOLD_CAUSES; i++)
+			if (broker->told[i].seen < told->seen)
+				told = &broker->told[i];
+	}
+	snprintf(told->message, sizeof(told->message), "%s", message);
+	told->seen = now;
+}
+
+/*
+ * Several brokers, or addresses of one, that are down fail by turns.  What was
+ * told and lasts is not told again each time; it is when what was told after
+ * it no longer is.
+ */
+static bool
+is_old_news(TeBroker *broker, const char *message, int64_t now)
+{
+	TeToldCause *told = find_told(broker, message);
+	TeToldCause *latest = find_told(broker, broker->announced);
+	bool		lasts;
+
+	if (told == NULL)
+		return false;
+	lasts = now - told->seen < CAUSE_RECURS;
+	told->seen = now;
+	return lasts && (told == latest || (latest && now - latest->seen < CAUSE_RECURS));
+}
 
 static void
 announce(TeBroker *broker, TeWireLevel level, const char *message, const char *hint, int64_t now)
 {
 	te_report_status(broker->out, level, "broker", message, hint);
 	snprintf(broker->announced, sizeof(broker->announced), "%s", message);
+	note_told(broker, message, now);
 	broker->quiet_until = now + QUIET;
 }
 
@@ -87,6 +137,7 @@ te_broker_alive(TeBroker *broker, int64_t now)
 	broker->quiet_until = 0;
 	broker->announced[0] = '\0';
 	broker->cause.message[0] = '\0';
+	memset(broker->told, 0, sizeof(broker->told));
 }
 
 void
@@ -99,10 +150,14 @@ te_broker_trouble(TeBroker *broker, const TeTrouble *trouble, int64_t now)
 	if (*trouble->message)
 	{
 		bool		other = strcmp(trouble->message, broker->cause.message) != 0;
+		bool		both_refused = trouble->refused && broker->cause.refused &&
+			*broker->cause.message;
 
+		if (broker->state == TE_BROKER_DOWN && !both_refused &&
+			is_old_news(broker, trouble->message, now))
+			return;
 		/* a host with several refused addresses is one cause, not one after another */
-		if (!(other && trouble->refused && broker->cause.refused && *broker->cause.message &&
-			  now - broker->refused_at < REFUSED_RECURS))
+		if (!(other && both_refused && now - broker->refused_at < REFUSED_RECURS))
 		{
 			broker->cause = *trouble;
 			broker->refused_at = now;

@@ -26,6 +26,15 @@ typedef enum TeBrokerState
 	TE_BROKER_DOWN
 } TeBrokerState;
 
+/* a cause that was told */
+typedef struct TeToldCause
+{
+	char		message[512];	/* "": none */
+	int64_t		seen;			/* last */
+} TeToldCause;
+
+#define TE_TOLD_CAUSES	16
+
 typedef struct TeBroker
 {
 	TeWriter   *out;
@@ -39,6 +48,7 @@ typedef struct TeBroker
 	TeTrouble	cause;			/* latest with a cause of its own */
 	int64_t		refused_at;		/* when the address in cause was last refused */
 	char		announced[512];	/* message last sent, "" after OK */
+	TeToldCause told[TE_TOLD_CAUSES];	/* since the last OK */
 } TeBroker;
 
 extern void te_broker_init(TeBroker *broker, TeWriter *out, const char *brokers, bool embedded,

@@ -195,6 +195,7 @@ test_broker(void)
 	TeBroker	broker;
 	TeTrouble	refused = {.message = "refused", .hint = "h"};
 	TeTrouble	unknown = {.message = "unknown host", .hint = "h"};
+	TeTrouble	third = {.message = "third", .hint = "h"};
 	TeTrouble	all = {.all_down = true};
 	TeTrouble	here4 = {.message = "address 127.0.0.1", .hint = "h", .refused = true};
 	TeTrouble	here6 = {.message = "address ::1", .hint = "h", .refused = true};
@@ -231,11 +232,26 @@ test_broker(void)
 	te_broker_trouble(&broker, &unknown, t);
 	te_broker_step(&broker, 7, t);
 	is_int(TOLD(), 1, "another cause is told");
-	te_broker_trouble(&broker, &refused, t + SECOND);
+	te_broker_trouble(&broker, &third, t + SECOND);
 	is_int(te_broker_step(&broker, 7, t + SECOND), t + 5 * SECOND, "the next one a while later");
 	te_broker_trouble(&broker, &unknown, t + 2 * SECOND);
 	te_broker_step(&broker, 7, t + 6 * SECOND);
-	is_int(TOLD(), 0, "or not, if it is over by then");
+	is_int(TOLD(), 1, "even if the one before comes again");
+	is_str(message, "third", "by its name");
+	for (int i = 7; i < 300; i++)
+	{
+		te_broker_trouble(&broker, i % 3 == 0 ? &refused : i % 3 == 1 ? &unknown : &third,
+						  t + i * SECOND);
+		te_broker_step(&broker, 7, t + i * SECOND);
+	}
+	is_int(TOLD(), 0, "three brokers that fail by turns are told once each");
+	for (int i = 300; i < 420; i++)
+	{
+		te_broker_trouble(&broker, i % 2 ? &refused : &unknown, t + i * SECOND);
+		te_broker_step(&broker, 7, t + i * SECOND);
+	}
+	is_int(TOLD(), 1, "when the one told last is over, another is");
+	t += 420 * SECOND;
 
 	te_broker_alive(&broker, t);
 	is_int(TOLD(), 1, "an answer is told");
