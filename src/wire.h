@@ -91,7 +91,7 @@ typedef enum TeWireLevel
 /* state in TOPIC_STATE */
 typedef enum TeWireTopicState
 {
-	TE_TOPIC_UNKNOWN = 0,		/* not yet looked at */
+	TE_TOPIC_UNKNOWN = 0,		/* not yet looked at, or absent and to be created: "difference" says why it is not yet */
 	TE_TOPIC_OK = 1,
 	TE_TOPIC_CREATED = 2,
 	TE_TOPIC_DIFFERS = 3,		/* exists with other partitions or retention; "difference" says which */

@@ -9,7 +9,8 @@
  *
  * A look asks up to three things: is it there (and if not, create it and ask
  * again), and what are its limits.  It runs beside the flow of messages; what
- * it finds decides whether they flow.
+ * it finds decides whether they flow.  A topic that is not as it should be is
+ * looked at again every few seconds.
  *
  *-------------------------------------------------------------------------
  */

@@ -18,6 +18,7 @@
 #define FIRST_BACKOFF	(100 * MS)
 #define MAX_BACKOFF		(5000 * MS)
 #define VISIBLE_WITHIN	(10000 * MS)	/* a created topic, on every broker */
+#define AGAIN_EVERY		(10000 * MS)	/* while something is wrong with it */
 #define PER_REQUEST		256
 
 void
@@ -60,6 +61,9 @@ end_look(TeTopics *topics, TeTopic *topic)
 	topic->looking = false;
 	topic->looked_at = topics->now;
 	topics->state(topics->arg, topic);
+	/* nobody tells us that it has been mended, and no message need come that would find out */
+	if (topic->state != TE_TOPIC_OK && topic->state != TE_TOPIC_CREATED)
+		te_topic_look(topics, topic, topics->now + AGAIN_EVERY);
 }
 
 static void
@@ -145,7 +149,7 @@ created(TeTopics *topics, TeTopic *topic, const TeTopicFacts *facts)
 			break;
 		default:
 			/* its messages wait, so somebody has to be told for what */
-			topic->state = TE_TOPIC_MISSING;
+			topic->state = TE_TOPIC_UNKNOWN;
 			snprintf(topic->difference, sizeof(topic->difference),
 					 "it could not be created yet: %s", facts->reason);
 			topics->state(topics->arg, topic);

@@ -262,6 +262,9 @@ publisher_reload(void)
 	if (p.reader == NULL)
 		return false;			/* the first step reads everything anyway */
 	te_routes_load();
+	/* what waits in the I/O process for a topic that is gone would hold up the cursor for ever */
+	if (te_topic_states_prune() && !te_window_is_empty(p.window))
+		p.restart = true;
 	p.topics_changed = true;
 	p.recount = true;
 	te_connect_fingerprint(&now);

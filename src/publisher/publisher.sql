@@ -226,8 +226,8 @@ COMMENT ON COLUMN todo_events.topics.key_by IS 'task or user';
 COMMENT ON COLUMN todo_events.topics.create_topic IS 'created when absent?';
 COMMENT ON COLUMN todo_events.topics.routes IS 'patterns of the routes that lead here';
 COMMENT ON COLUMN todo_events.topics.state IS
-'ok; created (by us); differs (see difference); missing (its events become dead letters); denied (the broker refuses this user); unknown (not looked at yet, or no publisher runs)';
-COMMENT ON COLUMN todo_events.topics.difference IS 'how the topic on the broker differs, or why it is missing or denied';
+'ok; created (by us); differs (see difference); missing (its events become dead letters); denied (the broker refuses this user); unknown (not looked at yet, or not created yet, see difference: its events wait; or no publisher runs)';
+COMMENT ON COLUMN todo_events.topics.difference IS 'how the topic on the broker differs, or why it is missing, denied or not created yet';
 COMMENT ON COLUMN todo_events.topics.broker_partitions IS 'partitions on the broker; null if not known';
 COMMENT ON COLUMN todo_events.topics.broker_retention IS 'retention on the broker; null if not known, or unlimited';
 COMMENT ON COLUMN todo_events.topics.broker_max_message_bytes IS 'the topic''s max.message.bytes; null if not known';

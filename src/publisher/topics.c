@@ -100,6 +100,11 @@ report_health(const TeTopicStatus *status)
 
 	switch (status->state)
 	{
+		case TE_TOPIC_UNKNOWN:
+			te_worker_health(status->difference[0] ? 3 : 0, component,
+							 status->difference[0] ? psprintf("the topic does not exist on the broker: %s", why) : "",
+							 "Its events wait until the broker can create it, or until it is removed from todo_events.topic_config.");
+			break;
 		case TE_TOPIC_MISSING:
 			te_worker_health(3, component,
 							 psprintf("the topic does not exist on the broker: %s", why),
@@ -137,6 +142,9 @@ te_topic_state(TeWireIn *in)
 	te_outside_text(status.difference, sizeof(status.difference), te_wire_get_str(in));
 	if (!te_wire_done(in) || topic == NULL || status.state > TE_TOPIC_DENIED)
 		return false;
+	/* its row is gone, and the I/O process has not been told */
+	if (!topic->configured)
+		return true;
 	strlcpy(status.name, topic->name, sizeof(status.name));
 	status.at = te_clock_now();
 
@@ -156,6 +164,37 @@ te_topic_state(TeWireIn *in)
 	}
 	LWLockRelease(te_shmem_lock());
 	return true;
+}
+
+bool
+te_topic_states_prune(void)
+{
+	TeDatabase *db = te_shmem_my_database(false);
+	const TeTopic *topic;
+	bool		closed = false;
+
+	for (int i = 0; (topic = te_routes_topic(i)) != NULL; i++)
+	{
+		if (topic->configured)
+			continue;
+		te_worker_health(0, psprintf("topic:%s", topic->name), "", NULL);
+		if (db == NULL)
+			continue;
+		LWLockAcquire(te_shmem_lock(), LW_EXCLUSIVE);
+		for (int s = 0; s < db->ntopics; s++)
+		{
+			uint8		state = db->topics[s].state;
+
+			if (strcmp(db->topics[s].name, topic->name) != 0)
+				continue;
+			closed = closed || state == TE_TOPIC_UNKNOWN || state == TE_TOPIC_MISSING ||
+				state == TE_TOPIC_DENIED;
+			db->topics[s] = db->topics[--db->ntopics];
+			break;
+		}
+		LWLockRelease(te_shmem_lock());
+	}
+	return closed;
 }
 
 void

@@ -24,6 +24,12 @@ extern bool te_topic_state(TeWireIn *in);
 /* text from outside, cut to size and made printable in the database's encoding */
 extern void te_outside_text(char *to, size_t size, TeWireStr from);
 
+/*
+ * Forgets topics that are not configured any more; true if messages may have
+ * been waiting for one of them, which the broker will not have them for.
+ */
+extern bool te_topic_states_prune(void);
+
 /* nothing is known any more: no publisher runs */
 extern void te_topic_states_clear(void);
 

@@ -139,6 +139,21 @@ def topics_are_created_compared_and_differences_told():
 
 
 @test
+def a_topic_that_was_mended_is_noticed_without_being_asked():
+    kafka.create_topic("mended", retention_ms=60000)
+    worker = start({"name": "mended", "partitions": 1, "retention": 120000},
+                   {"name": "appears", "create": False, "partitions": 1, "retention": -1})
+    assert worker.topic_state(0).state == T_DIFFERS, worker.topic_state(0)
+    assert worker.topic_state(1).state == T_MISSING, worker.topic_state(1)
+    kafka.alter_topic("mended", retention_ms=120000)
+    kafka.create_topic("appears")
+    worker.wait("both topics to be fine",
+                lambda: all(worker.topic_state(n).state == T_OK for n in (0, 1)))
+    assert not worker.refused
+    worker.close()
+
+
+@test
 def a_missing_topic_that_is_not_to_be_created_refuses_and_harms_nobody():
     worker = start("there", {"name": "absent", "create": False})
     state = worker.topic_state(1)

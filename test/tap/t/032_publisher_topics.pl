@@ -119,6 +119,24 @@ $node->start;
 wait_for_delivery($node);
 kafka_control($second, 'stop');
 
+# ---- topics that cannot be created for now, and one that is given up --------------------
+
+my $lonely = kafka_start('--set', 'default.replication.factor=3');
+$node->append_conf('postgresql.conf', "todo_events.brokers = '$lonely->{KAFKA_BOOTSTRAP}'");
+$node->reload;
+sql("SELECT todo_events.create_topic('$other-never')");
+sql("SELECT todo_events.publish('$other-never', 'com.example.never', '{}')");
+wait_for('health tells why a topic is not created', sub {
+	health_line($node, "topic:$other-never") =~ /^error\|.*replication factor.*\|Its events wait/ });
+is(state_of("$other-never"), 'unknown', 'which is not the state of one whose events are refused');
+is(sql("SELECT todo_events.wait_for_delivery('100 ms')"), 'f', 'its event waits');
+sql("DELETE FROM todo_events.topic_config WHERE topic = '$other-never'");
+ok(wait_for_delivery($node), 'the removal of the topic ends that');
+is(sql("SELECT topic, code_name FROM todo_events.dead_letters WHERE type = 'com.example.never'"),
+	"$other-never|todo_events.unknown_topic", 'with a dead letter');
+is(health_line($node, "topic:$other-never"), '', 'and health speaks of the topic no more');
+kafka_control($lonely, 'stop');
+
 # ---- the wrong password, and the right one -----------------------------------------------
 
 SKIP:
