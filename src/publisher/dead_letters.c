@@ -79,9 +79,16 @@ letter_has_event(Relation letters, HeapTuple tuple)
 /* ---- health ------------------------------------------------------------- */
 
 void
-te_dead_letters_health(void)
+te_dead_letters_locked(void)
 {
-	Relation	letters = te_letters_open(AccessShareLock);
+	te_worker_health(2, "dead_letters",
+					 "the dead letters are locked by another transaction",
+					 "Commit or roll back the transaction that called todo_events.purge_dead_letters(). What is refused meanwhile waits, and so may what comes after it.");
+}
+
+void
+te_dead_letters_look(Relation letters)
+{
 	Relation	redrives = te_redrives_open(AccessShareLock);
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	Relation	index;
@@ -116,7 +123,18 @@ te_dead_letters_health(void)
 	te_letter_scan_end(scan, index);
 	UnregisterSnapshot(snapshot);
 	table_close(redrives, AccessShareLock);
+}
+
+bool
+te_dead_letters_health(void)
+{
+	Relation	letters = te_letters_try_open(AccessShareLock);
+
+	if (letters == NULL)
+		return false;
+	te_dead_letters_look(letters);
 	table_close(letters, AccessShareLock);
+	return true;
 }
 
 /* ---- events that the log gave up ---------------------------------------- */

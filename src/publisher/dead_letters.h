@@ -8,6 +8,8 @@
 #ifndef TE_PUBLISHER_DEAD_LETTERS_H
 #define TE_PUBLISHER_DEAD_LETTERS_H
 
+#include "utils/relcache.h"
+
 /* one message that was refused; the strings are copied when it is added */
 typedef struct TeRefusal
 {
@@ -31,16 +33,23 @@ extern void te_refusals_clear(TeRefusals *refusals);
 /*
  * Write the first of them as dead letters, in one transaction, durable when
  * this returns, and take them off the list.  "written" is called for each.
- * Returns how many.
+ * Returns how many; 0 while another transaction locks the dead letters.
  */
 typedef void (*TeDeadLetterWritten) (void *arg, const TeRefusal *refusal);
 extern int	te_refusals_write(TeRefusals *refusals, TeDeadLetterWritten written, void *arg);
 
 /*
  * Health of the component "dead_letters", by what waits in the table; in a
- * transaction.  Called at start, and when a redrive or purge was committed.
+ * transaction.  Called at start, and when a redrive or purge was committed;
+ * false if another transaction locks the table, which is to be tried again.
  */
-extern void te_dead_letters_health(void);
+extern bool te_dead_letters_health(void);
+
+/* the same with the table open */
+extern void te_dead_letters_look(Relation letters);
+
+/* health, when that has lasted */
+extern void te_dead_letters_locked(void);
 
 /* _PG_init */
 extern void te_dead_letters_init(void);

@@ -20,6 +20,7 @@
 #include "commands/tablecmds.h"
 #include "miscadmin.h"
 #include "nodes/execnodes.h"
+#include "storage/lmgr.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -46,6 +47,14 @@ Relation
 te_letters_open(LOCKMODE lock)
 {
 	return table_open(internal_relation("dead_letter"), lock);
+}
+
+Relation
+te_letters_try_open(LOCKMODE lock)
+{
+	Oid			oid = internal_relation("dead_letter");
+
+	return ConditionalLockRelationOid(oid, lock) ? table_open(oid, NoLock) : NULL;
 }
 
 Relation

@@ -49,6 +49,12 @@ typedef enum TeRedriveColumn
 #define TE_REDRIVE_COLUMNS	TE_REDRIVE_LOG_ID
 
 extern Relation te_letters_open(LOCKMODE lock);
+
+/*
+ * For the engine, which delivers everybody's events and waits for nobody's
+ * transaction: NULL while a purge is not committed, or waits for its lock.
+ */
+extern Relation te_letters_try_open(LOCKMODE lock);
 extern Relation te_redrives_open(LOCKMODE lock);
 
 /* append one row to either; its first index is on the first column */

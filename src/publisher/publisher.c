@@ -51,6 +51,10 @@
 #define COALESCE_RATE		1500
 #define RATE_WINDOW_US		50000
 
+/* dead letters locked by another transaction: when to try again, and when to complain */
+#define LETTERS_RETRY_US	250000
+#define LETTERS_LOCKED_US	1000000
+
 static struct
 {
 	MemoryContext context;
@@ -73,6 +77,8 @@ static struct
 	bool		restart;		/* its configuration is out of date */
 	bool		topics_changed;
 	bool		recount;		/* dead letters were redriven or purged */
+	int64		letters_at;		/* locked: not before */
+	int64		locked_since;	/* 0: not locked */
 
 	/* when to read */
 	bool		more;			/* the last cycle left something */
@@ -217,7 +223,7 @@ open_log(void)
 	te_routes_load();
 	p.reader = te_reader_open(TE_PUBLISHER_READER, p.context);
 	te_reader_seek_mark(p.reader, te_progress_start(te_reader_mark(p.reader)));
-	te_dead_letters_health();
+	p.recount = !te_dead_letters_health();
 	te_worker_commit();
 	p.relook_at = TE_NEVER;
 	p.more = true;
@@ -274,6 +280,23 @@ publisher_reload(void)
 }
 
 static void
+note_letters(bool locked)
+{
+	int64		now = te_clock_monotonic();
+
+	if (!locked)
+		p.letters_at = p.locked_since = 0;
+	else
+	{
+		if (p.locked_since == 0)
+			p.locked_since = now;
+		else if (now - p.locked_since > LETTERS_LOCKED_US)
+			te_dead_letters_locked();
+		p.letters_at = now + LETTERS_RETRY_US;
+	}
+}
+
+static void
 take_up_changes(void)
 {
 	if (p.restart)
@@ -294,12 +317,12 @@ take_up_changes(void)
 		te_io_flush(p.io);
 		p.topics_changed = false;
 	}
-	if (p.recount)
+	if (p.recount && te_clock_monotonic() >= p.letters_at)
 	{
 		te_worker_begin("looking at dead letters");
-		te_dead_letters_health();
+		p.recount = !te_dead_letters_health();
 		te_worker_commit();
-		p.recount = false;
+		note_letters(p.recount);
 	}
 }
 
@@ -315,6 +338,19 @@ static void
 nothing_to_settle(void *arg, const TeRefusal *refusal)
 {
 	pg_atomic_fetch_add_u64(&p.db->counters.messages_refused, 1);
+}
+
+/* some of them; false: p.letters_at says when to try again */
+static bool
+write_letters(TeRefusals *refusals, TeDeadLetterWritten written)
+{
+	bool		locked;
+
+	if (te_clock_monotonic() < p.letters_at)
+		return false;
+	locked = te_refusals_write(refusals, written, NULL) == 0;
+	note_letters(locked);
+	return !locked;
 }
 
 /* exponentially weighted; a single event counts little, a long silence much */
@@ -410,7 +446,10 @@ publish(void)
 	}
 
 	while (te_refusals_count(p.cycle.refusals) > 0)
-		te_refusals_write(p.cycle.refusals, nothing_to_settle, NULL);
+	{
+		if (!write_letters(p.cycle.refusals, nothing_to_settle))
+			return p.letters_at;
+	}
 
 	if (!te_log_durable(p.cycle.result.durable_at, &retry_ms))
 		return now + (int64) retry_ms * 1000;
@@ -440,7 +479,7 @@ publisher_step(bool woken)
 		forget_in_flight();
 
 	if (te_refusals_count(p.refusals) > 0)
-		te_refusals_write(p.refusals, settle_dead_letter, NULL);
+		(void) write_letters(p.refusals, settle_dead_letter);
 	if (te_progress_advance(p.window))
 		te_worker_injection_point("publisher_after_ack");
 	due = Min(due, publish());
@@ -448,8 +487,8 @@ publisher_step(bool woken)
 		te_worker_injection_point("publisher_after_ack");
 	due = Min(due, te_progress_save_if_due());
 	/* the rest of the refusals in the next step */
-	if (te_refusals_count(p.refusals) > 0)
-		due = 0;
+	if (te_refusals_count(p.refusals) > 0 || p.recount)
+		due = Min(due, p.letters_at);
 	p.in_step = false;
 	return due;
 }

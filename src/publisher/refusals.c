@@ -264,7 +264,12 @@ te_refusals_write(TeRefusals *refusals, TeDeadLetterWritten written, void *arg)
 	/* flushed here is enough: a standby that has the later cursor has this as well */
 	(void) set_config_option("synchronous_commit", "local", PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_LOCAL, true, 0, false);
-	letters = te_letters_open(RowExclusiveLock);
+	letters = te_letters_try_open(RowExclusiveLock);
+	if (letters == NULL)
+	{
+		te_worker_commit();
+		return 0;
+	}
 	letter_context = AllocSetContextCreate(CurrentMemoryContext, "todo_events dead letter",
 										   ALLOCSET_DEFAULT_SIZES);
 	caller = MemoryContextSwitchTo(letter_context);
@@ -279,9 +284,9 @@ te_refusals_write(TeRefusals *refusals, TeDeadLetterWritten written, void *arg)
 		n++;
 	}
 	MemoryContextSwitchTo(caller);
-	table_close(letters, NoLock);
 	CommandCounterIncrement();
-	te_dead_letters_health();
+	te_dead_letters_look(letters);
+	table_close(letters, NoLock);
 	te_worker_commit();
 
 	for (int i = 0; i < n; i++)

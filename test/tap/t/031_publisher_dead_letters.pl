@@ -172,6 +172,24 @@ is(sql("SELECT todo_events.purge_dead_letters(now())"), '1', 'purge all');
 wait_for_sql($node, 'health is content again', "SELECT NOT EXISTS (SELECT FROM todo_events.health() WHERE component = 'dead_letters')");
 sql("SELECT pg_drop_replication_slot('s')");
 
+# ---- a purge that is not committed -------------------------------------------------------------
+
+my $purger = $node->background_psql('postgres');
+$purger->query_safe('BEGIN; SELECT todo_events.purge_dead_letters(now())');
+sql("SELECT todo_events.publish('$topic', 'com.example.locked', json_build_object('pad', repeat('x', 2000000)))");
+# has the engine look at the dead letters, too
+sql("SELECT todo_events.create_topic('$topic-reload')");
+sql("SELECT todo_events.publish('$topic', 'com.example.beside', '{}')");
+wait_for('a purge that is not committed holds up no other event',
+	sub { scalar grep { $_->{type} eq 'com.example.beside' } topic_events($node, $topic) });
+wait_for('health tells what waits for it', sub { health_line($node, 'dead_letters') =~ /^warning\|.*locked.*\|.*purge/ });
+is(health_line($node, 'worker:publisher'), '', 'it is no error of the publisher');
+$purger->query_safe('ROLLBACK');
+$purger->quit;
+ok(wait_for_delivery($node), 'when it is over');
+is(sql("SELECT count(*) FROM todo_events.dead_letters WHERE type = 'com.example.locked'"), '1', 'the dead letter is written');
+like(health_line($node, 'dead_letters'), qr/refused for good/, 'and health tells of it');
+
 # ---- an error while the dead letter is written ------------------------------------------------
 
 sql("ALTER SYSTEM SET todo_events.inject = 'publisher_dead_letter=error\@1'");
