@@ -459,7 +459,9 @@ WITH expected AS (
 	FROM expected e FULL JOIN once o ON o.reader = e.reader AND o.task = e.task AND o.sequence = e.sequence
 ), orders AS (
 	SELECT reader, count(*) AS misordered FROM (
-		SELECT reader, sequence < max(sequence) OVER (PARTITION BY reader, task ORDER BY n) AS bad FROM once) o
+		SELECT reader, sequence < max(sequence) OVER (PARTITION BY reader, task ORDER BY n) AS bad
+		-- what the listing had already may come at any time, if its cursor may repeat
+		FROM once JOIN expected USING (reader, task, sequence)) o
 	WHERE bad GROUP BY reader
 )
 SELECT reader, count(*) AS events, count(*) FILTER (WHERE lost) AS lost, count(*) FILTER (WHERE extra) AS extra,
