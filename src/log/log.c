@@ -42,42 +42,45 @@ log_relcache_callback(Datum arg, Oid relid)
 		id_sequence = InvalidOid;
 }
 
-TeLogSize
+int64
+te_log_segment_bytes(int segment)
+{
+	Relation	rel = table_open(te_ring_segment_oid(TE_RING_LOG, segment), AccessShareLock);
+	int64		pages = RelationGetNumberOfBlocks(rel);
+
+	if (pages > 0)
+	{
+		List	   *indexes = RelationGetIndexList(rel);
+		ListCell   *cell;
+
+		foreach(cell, indexes)
+		{
+			Relation	index = relation_open(lfirst_oid(cell), AccessShareLock);
+
+			pages += RelationGetNumberOfBlocks(index);
+			relation_close(index, AccessShareLock);
+		}
+		if (OidIsValid(rel->rd_rel->reltoastrelid))
+		{
+			Relation	toast = table_open(rel->rd_rel->reltoastrelid, AccessShareLock);
+
+			pages += RelationGetNumberOfBlocks(toast);
+			table_close(toast, AccessShareLock);
+		}
+		list_free(indexes);
+	}
+	table_close(rel, AccessShareLock);
+	return pages * BLCKSZ;
+}
+
+int64
 te_log_size(void)
 {
-	TeLogSize	size = {0};
+	int64		bytes = 0;
 
 	for (int i = 0; i < te_ring_segments(TE_RING_LOG); i++)
-	{
-		Relation	rel = table_open(te_ring_segment_oid(TE_RING_LOG, i), AccessShareLock);
-		BlockNumber pages = RelationGetNumberOfBlocks(rel);
-
-		if (pages > 0)
-		{
-			List	   *indexes = RelationGetIndexList(rel);
-			ListCell   *cell;
-
-			size.segments_used++;
-			foreach(cell, indexes)
-			{
-				Relation	index = relation_open(lfirst_oid(cell), AccessShareLock);
-
-				pages += RelationGetNumberOfBlocks(index);
-				relation_close(index, AccessShareLock);
-			}
-			if (OidIsValid(rel->rd_rel->reltoastrelid))
-			{
-				Relation	toast = table_open(rel->rd_rel->reltoastrelid, AccessShareLock);
-
-				pages += RelationGetNumberOfBlocks(toast);
-				table_close(toast, AccessShareLock);
-			}
-			list_free(indexes);
-		}
-		size.bytes += (int64) pages * BLCKSZ;
-		table_close(rel, AccessShareLock);
-	}
-	return size;
+		bytes += te_log_segment_bytes(i);
+	return bytes;
 }
 
 /* log_full = refuse_writes: the writer itself looks, so that it holds with no engine too */
@@ -91,7 +94,7 @@ check_room(void)
 
 	if (measured_at == 0 || now - measured_at > SIZE_AGE || measured >= limit)
 	{
-		measured = te_log_size().bytes;
+		measured = te_log_size();
 		measured_at = now;
 	}
 	if (measured >= limit)

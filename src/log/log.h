@@ -82,12 +82,8 @@ extern int64 te_log_append(const TeEventInput *event);
 /* this database's 32-bit origin (who wrote a row): differs between a database and its physical copy */
 extern int32 te_log_origin(void);
 
-/* what the log still holds, for health and rotation */
-typedef struct TeLogSize
-{
-	int64		bytes;			/* heap, index and TOAST of all segments */
-	int			segments_used;
-} TeLogSize;
-extern TeLogSize te_log_size(void);
+/* bytes of heap, index and TOAST: of one segment of the log, and of all */
+extern int64 te_log_segment_bytes(int segment);
+extern int64 te_log_size(void);
 
 #endif

@@ -49,6 +49,9 @@ static TeMaintainCallback callbacks[8];
 static int	ncallbacks = 0;
 static TeDroppedCallback dropped_callback = NULL;
 
+/* the last id that this transaction has removed; becomes the floor if it commits */
+static int64 removed = 0;
+
 void
 te_maintain_register(TeMaintainCallback callback)
 {
@@ -109,7 +112,7 @@ segment_may_go(Relation rel, void *arg)
 		if (!e->drop)
 			return false;
 		/* of this segment, and beyond those that went before: two that were written to at once share ids */
-		low = Max(low, Max(min, te_log_floor() + 1));
+		low = Max(low, Max(min, Max(te_log_floor(), removed) + 1));
 		if (dropped_callback != NULL && low <= e->max)
 			dropped_callback(name, low, e->max);
 	}
@@ -123,11 +126,65 @@ empty_segment(int segment, bool drop)
 
 	if (!te_ring_truncate(TE_RING_LOG, segment, segment_may_go, &e))
 		return false;
-	te_log_floor_raise(e.max);
+	removed = Max(removed, e.max);
 	return true;
 }
 
+/*
+ * The floor is a register, which no rollback takes back: it is raised only
+ * when nothing can take the rows' removal back any more, and before the lock
+ * on them goes.
+ */
+static void
+maintain_xact_callback(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_PRE_COMMIT:
+			if (removed > 0)
+				te_log_floor_raise(removed);
+			break;
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_ABORT:
+			removed = 0;
+			break;
+		default:
+			break;
+	}
+}
+
+void
+te_maintain_init(void)
+{
+	RegisterXactCallback(maintain_xact_callback, NULL);
+}
+
 /* ---- one round ----------------------------------------------------------- */
+
+/*
+ * When the last event of a segment was appended.  By id, not by place: a
+ * backend goes on filling the page that it began while others have gone on
+ * to later ones.
+ */
+static TimestampTz
+newest_event(int segment)
+{
+	TimestampTz newest = 0;
+	int64		min;
+	int64		max;
+
+	if (te_ring_segment_bounds(TE_RING_LOG, segment, &min, &max))
+	{
+		TeRingScan *scan = te_ring_scan_begin(TE_RING_LOG, max, max);
+		TupleTableSlot *slot = te_ring_scan_next(scan);
+		bool		isnull;
+
+		if (slot != NULL)
+			newest = DatumGetTimestampTz(slot_getattr(slot, TE_LOG_TIME, &isnull));
+		te_ring_scan_end(scan);
+	}
+	return newest;
+}
 
 /* turn to the next segment if the current one is full or old enough; when it will be old enough */
 static TimestampTz
@@ -136,15 +193,14 @@ turn_log(TimestampTz now)
 	int			n = te_ring_segments(TE_RING_LOG);
 	int			current = (int) (te_ring_current(TE_RING_LOG) % n);
 	int			next = (current + 1) % n;
-	int64		pages = te_ring_segment_pages(TE_RING_LOG, current);
 	TimestampTz since;
 	TimestampTz due;
 
-	if (pages == 0)
+	if (te_ring_segment_pages(TE_RING_LOG, current) == 0)
 		return DT_NOEND;
 	since = te_ring_segment_time(TE_RING_LOG, current, TE_LOG_TIME, false);
 	due = since + retention_us() / SEGMENTS_A_RETENTION;
-	if (now < due && pages * BLCKSZ < max_bytes() / n)
+	if (now < due && te_log_segment_bytes(current) < max_bytes() / n)
 		return due;
 	if (te_ring_segment_pages(TE_RING_LOG, next) > 0)
 		return now + RETRY_AFTER_US;	/* held fast: the current one grows */
@@ -159,7 +215,7 @@ empty_expired(TimestampTz now, int *emptied)
 	int			n = te_ring_segments(TE_RING_LOG);
 	int64		current = te_ring_current(TE_RING_LOG);
 	bool		over = te_setting_int(TE_SET_LOG_FULL) == TE_LOG_FULL_DROP_OLDEST &&
-		te_log_size().bytes >= max_bytes();
+		te_log_size() >= max_bytes();
 
 	/* from the oldest on */
 	for (int64 i = current + 1; i < current + n; i++)
@@ -169,14 +225,14 @@ empty_expired(TimestampTz now, int *emptied)
 
 		if (te_ring_segment_pages(TE_RING_LOG, segment) == 0)
 			continue;
-		newest = te_ring_segment_time(TE_RING_LOG, segment, TE_LOG_TIME, true);
+		newest = newest_event(segment);
 		if (!over && newest + retention_us() > now)
 			return newest + retention_us();
 		if (!empty_segment(segment, over))
 			return now + RETRY_AFTER_US;
 		(*emptied)++;
 		CommandCounterIncrement();
-		over = over && te_log_size().bytes >= max_bytes();
+		over = over && te_log_size() >= max_bytes();
 	}
 	return DT_NOEND;
 }
@@ -213,7 +269,7 @@ te_log_maintain(TimestampTz *next_due)
 void
 te_log_check_size(void)
 {
-	int64		bytes = te_log_size().bytes;
+	int64		bytes = te_log_size();
 	int64		limit = max_bytes();
 	const char *full = te_setting_int(TE_SET_LOG_FULL) == TE_LOG_FULL_REFUSE_WRITES
 		? "writes are refused" :

@@ -35,4 +35,7 @@ extern int	te_log_maintain(TimestampTz *next_due);
 /* health lines about the log's size; in a transaction */
 extern void te_log_check_size(void);
 
+/* _PG_init */
+extern void te_maintain_init(void);
+
 #endif

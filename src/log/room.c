@@ -7,6 +7,7 @@
 #include "log/idempotency.h"
 #include "log/identity.h"
 #include "log/log.h"
+#include "log/maintain.h"
 #include "log/ring.h"
 #include "log/role.h"
 
@@ -17,5 +18,6 @@ te_log_init(void)
 	te_identity_init();
 	te_log_append_init();
 	te_idempotency_init();
+	te_maintain_init();
 	te_log_role_init();
 }
