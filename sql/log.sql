@@ -31,6 +31,15 @@ FROM todo_events.read(NULL) r;
 SELECT * FROM todo_events.read(NULL, 0);
 SELECT * FROM todo_events.read(NULL, 100001);
 
+-- the latest events are found by their ids, with none rendered but those
+SET enable_sort = off;
+SET enable_seqscan = off;
+CREATE FUNCTION sorts(query text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE plan json; BEGIN EXECUTE 'EXPLAIN (FORMAT json) ' || query INTO plan; RETURN plan::text ~ '"Node Type": "Sort"'; END $$;
+SELECT sorts('SELECT * FROM todo_events.outbox ORDER BY id DESC LIMIT 3');
+RESET enable_sort;
+RESET enable_seqscan;
+
 -- what was rolled back is not there; sequences go on
 BEGIN;
 INSERT INTO items VALUES (3, 'ann', 'never');

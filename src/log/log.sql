@@ -86,7 +86,8 @@ CREATE FUNCTION todo_events_internal.event_type(row_ todo_events_internal.log) R
 COMMENT ON FUNCTION todo_events_internal.event_type(todo_events_internal.log) IS
 'the CloudEvents type of a row of the log, for example com.todo.task.created';
 
-CREATE VIEW todo_events.outbox WITH (security_barrier) AS
+-- no security_barrier: it hides no rows, and would render all of them for ORDER BY id LIMIT
+CREATE VIEW todo_events.outbox AS
 	SELECT l.id, l."time", todo_events_internal.event_type(l) AS type,
 		   COALESCE(l.key_text, l.key_uuid::text) AS key,
 		   COALESCE(l.user_text, l.user_uuid::text) AS user_id,
