@@ -3,11 +3,16 @@
  * token.c
  *	  A reader's state as the token that clients hold.
  *
- *	token = "te1." epoch "." mark
+ *	token = "te1." epoch "." origin "." mark
  *
  * Opaque to clients, at most 200 bytes.  A token of an earlier epoch is good
  * up to the id at which the next one began; one that has not accounted for
  * ids which rotation has removed is gone.
+ *
+ * The origin (identity.c) is that of the server which gave the token.  After
+ * a promotion or a recovery to a point in time ids are drawn again which the
+ * former server had given out: a token of another origin is good only where
+ * the row that it reaches to is still that origin's, and else gone.
  *
  *-------------------------------------------------------------------------
  */
@@ -21,7 +26,9 @@
 #include "utils/rel.h"
 
 #include "log/cursor.h"
+#include "log/log.h"
 #include "log/ring.h"
+#include "log/row.h"
 #include "runtime/errors.h"
 
 /* the newest epoch, and the id at which the epoch after "epoch" began (0: it is the newest) */
@@ -58,31 +65,46 @@ te_token_format(const TeMark *mark, uint64 next)
 {
 	static int32 epoch = 0;
 	int64		ignored;
-	char		prefix[32];
+	char		prefix[48];
 	char	   *text;
 	char	   *token;
 
 	/* an epoch begins only when no engine runs: a backend never sees two */
 	if (epoch == 0)
 		epoch = read_epochs(PG_INT32_MAX, &ignored);
-	snprintf(prefix, sizeof(prefix), "te1.%x.", (unsigned) epoch);
+	snprintf(prefix, sizeof(prefix), "te1.%x.%x.", (unsigned) epoch, (unsigned) te_log_origin());
 	text = te_mark_format(mark, next, TE_TOKEN_MAX - (int) strlen(prefix));
 	token = psprintf("%s%s", prefix, text);
 	pfree(text);
 	return token;
 }
 
+/* does the row with this id stem from that origin?  false also where there is no such row */
+static bool
+row_has_origin(int64 id, int32 origin)
+{
+	TeRingScan *scan = te_ring_scan_begin(TE_RING_LOG, id, id);
+	TupleTableSlot *slot = te_ring_scan_next(scan);
+	bool		isnull;
+	bool		found = slot != NULL &&
+		DatumGetInt32(slot_getattr(slot, TE_LOG_ORIGIN, &isnull)) == origin;
+
+	te_ring_scan_end(scan);
+	return found;
+}
+
 void
 te_token_parse(TeMark *mark, const char *token)
 {
 	unsigned	epoch;
+	unsigned	origin;
 	int			used = 0;
 	int32		newest;
 	int64		next_began;
 	int64		low;
 
 	if (strlen(token) > TE_TOKEN_MAX ||
-		sscanf(token, "te1.%7x.%n", &epoch, &used) != 1 || used == 0 || epoch == 0 ||
+		sscanf(token, "te1.%7x.%8x.%n", &epoch, &origin, &used) != 2 || used == 0 || epoch == 0 ||
 		!te_mark_parse(mark, token + used))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -102,5 +124,12 @@ te_token_parse(TeMark *mark, const char *token)
 				 errmsg("cursor is not in the event log any more"),
 				 errdetail("The log begins after id %lld, and the cursor needs id %lld.",
 						   (long long) te_log_floor(), (long long) low),
+				 errhint("Load the present state anew, together with todo_events.cursor(), and read on from there.")));
+
+	if ((int32) origin != te_log_origin() && !row_has_origin(mark->high, (int32) origin))
+		ereport(ERROR,
+				(errcode(ERRCODE_TE_CURSOR_GONE),
+				 errmsg("cursor is not in the event log any more"),
+				 errdetail("It was given before a promotion, recovery or copy of the database, after which its ids were drawn again."),
 				 errhint("Load the present state anew, together with todo_events.cursor(), and read on from there.")));
 }

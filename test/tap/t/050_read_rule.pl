@@ -91,14 +91,14 @@ END
 
 # ---- cursors that are none -----------------------------------------------------------
 
-for my $bad ('', 'x', 'te1.1.', 'te1.1.zz', 'te1.1.5h9-0-0', 'te1.1.5p1-1', 'te1..5', 'te1.1.' . 'f' x 17, 'te1.1.1' . 'h0-0-0' x 40)
+for my $bad ('', 'x', 'te1.1.', 'te1.1.5', 'te1.1.1.', 'te1.1.1.zz', 'te1.1.1.5h9-0-0', 'te1.1.1.5p1-1', 'te1..1.5', 'te1.1..5', 'te1.1.1.' . 'f' x 17, 'te1.1.1.1' . 'h0-0-0' x 40)
 {
 	my ($out, $err);
 	$node->psql('postgres', "\\set VERBOSITY verbose\nSELECT * FROM todo_events.read('$bad')", stdout => \$out, stderr => \$err);
 	like($err, qr/ERROR:  22023: invalid cursor/, "refused as a cursor: '" . substr($bad, 0, 20) . "'");
 }
 my ($out, $err);
-$node->psql('postgres', "\\set VERBOSITY verbose\nSELECT * FROM todo_events.read('te1.1.ffffffffff')", stdout => \$out, stderr => \$err);
+$node->psql('postgres', "\\set VERBOSITY verbose\nSELECT * FROM todo_events.read('te1.1.1.ffffffffff')", stdout => \$out, stderr => \$err);
 like($err, qr/ERROR:  TE410: .*HINT/s, 'a cursor of another log: TE410, and what to do');
 
 done_testing();
