@@ -43,6 +43,7 @@
 #include "utils/varlena.h"
 
 #define NO_WORKER_RETRY_MS	5000
+#define CLOSED_RETRY_MS		60000	/* ALLOW_CONNECTIONS false: look again */
 
 PGDLLEXPORT void te_launcher_main(Datum arg);
 
@@ -103,8 +104,9 @@ list_databases(void)
 	CommitTransactionCommand();
 }
 
+/* false: it is gone.  *open: may it be connected to? */
 static bool
-database_exists(Oid dboid)
+database_exists(Oid dboid, bool *open)
 {
 	Relation	rel;
 	TableScanDesc scan;
@@ -119,7 +121,8 @@ database_exists(Oid dboid)
 	{
 		Form_pg_database database = (Form_pg_database) GETSTRUCT(tuple);
 
-		found = database->oid == dboid && database->datallowconn;
+		found = database->oid == dboid;
+		*open = found && database->datallowconn;
 	}
 	table_endscan(scan);
 	table_close(rel, AccessShareLock);
@@ -275,12 +278,24 @@ start_due(void)
 	{
 		if (!start[i])
 			continue;
-		if (OidIsValid(verify[i]) && !database_exists(verify[i]))
+		if (OidIsValid(verify[i]))
 		{
-			LWLockAcquire(te_shmem_lock(), LW_EXCLUSIVE);
-			te_shmem_slot(i)->state = TE_DB_ABSENT;
-			LWLockRelease(te_shmem_lock());
-			continue;
+			TeDatabase *db = te_shmem_slot(i);
+			bool		open = false;
+			bool		exists = database_exists(verify[i], &open);
+
+			if (!open)
+			{
+				/* a closed one may be opened again, by a command that no hook of ours sees */
+				LWLockAcquire(te_shmem_lock(), LW_EXCLUSIVE);
+				db->restart_at = now + CLOSED_RETRY_MS * INT64CONST(1000);
+				if (db->state == TE_DB_STARTING && db->dboid == verify[i])
+					db->state = exists ? TE_DB_BACKOFF : TE_DB_ABSENT;
+				LWLockRelease(te_shmem_lock());
+				if (exists)
+					again = again == 0 ? db->restart_at : Min(again, db->restart_at);
+				continue;
+			}
 		}
 		tried++;
 		if (!start_engine(i))

@@ -22,6 +22,7 @@
 
 #include "access/xact.h"
 #include "catalog/pg_authid.h"
+#include "catalog/pg_database.h"
 #include "commands/defrem.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
@@ -44,14 +45,14 @@ static ProcessUtility_hook_type previous_utility_hook = NULL;
  * What the end of this transaction has to do.  A command that does not fit
  * any more runs without: it then waits for the engine, and may fail.
  */
-#define MAX_PENDING	16
+#define MAX_PENDING	32
 
 typedef enum PendingKind
 {
 	PENDING_UNPARK,
 	PENDING_UNPARK_DROPPED,		/* the database is gone, if the transaction commits */
 	PENDING_RESTART,			/* its engine has to read the database's settings anew */
-	PENDING_PROBE				/* it has just been created */
+	PENDING_PROBE				/* created, renamed or opened: the extension may be there */
 } PendingKind;
 
 static struct
@@ -225,22 +226,6 @@ may_create_databases(void)
 	return result;
 }
 
-/* will the database be a template, which has no engine? */
-static bool
-is_template(List *options)
-{
-	ListCell   *cell;
-
-	foreach(cell, options)
-	{
-		DefElem    *option = lfirst_node(DefElem, cell);
-
-		if (strcmp(option->defname, "is_template") == 0)
-			return defGetBoolean(option);
-	}
-	return false;
-}
-
 /* may the user copy this database?  The rule of CREATE DATABASE itself */
 static bool
 may_copy(Oid dboid)
@@ -310,15 +295,42 @@ before(Node *statement)
 	}
 }
 
+/* have the launcher look for the extension there, when this has committed; templates have no engine */
+static void
+look_into(const char *dbname)
+{
+	Oid			dboid;
+	HeapTuple	tuple;
+
+	CommandCounterIncrement();
+	dboid = get_database_oid(dbname, true);
+	tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(dboid));
+	if (!HeapTupleIsValid(tuple))
+		return;
+	if (((Form_pg_database) GETSTRUCT(tuple))->datallowconn &&
+		!((Form_pg_database) GETSTRUCT(tuple))->datistemplate &&
+		te_launcher_permits(dbname))
+		add_pending(dboid, PENDING_PROBE);
+	ReleaseSysCache(tuple);
+}
+
 static void
 after(Node *statement)
 {
 	switch (nodeTag(statement))
 	{
 		case T_TransactionStmt:
-			/* its events may be among what the other transaction appended, its settings too */
 			if (((TransactionStmt *) statement)->kind == TRANS_STMT_COMMIT_PREPARED)
-				te_wake_reload();
+				te_wake_commit_prepared();
+			break;
+		case T_RenameStmt:
+			/* todo_events.databases may name it now */
+			if (((RenameStmt *) statement)->renameType == OBJECT_DATABASE)
+				look_into(((RenameStmt *) statement)->newname);
+			break;
+		case T_AlterDatabaseStmt:
+			/* it may be open now, or a template no more */
+			look_into(((AlterDatabaseStmt *) statement)->dbname);
 			break;
 		case T_AlterDatabaseSetStmt:
 			{
@@ -330,13 +342,7 @@ after(Node *statement)
 			}
 			break;
 		case T_CreatedbStmt:
-			{
-				CreatedbStmt *create = (CreatedbStmt *) statement;
-
-				CommandCounterIncrement();
-				if (!is_template(create->options) && te_launcher_permits(create->dbname))
-					add_pending(get_database_oid(create->dbname, true), PENDING_PROBE);
-			}
+			look_into(((CreatedbStmt *) statement)->dbname);
 			break;
 		default:
 			break;

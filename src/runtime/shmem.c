@@ -195,6 +195,8 @@ te_shmem_request(Oid dboid, bool known)
 			db->failures = 0;
 			db->barred = false;
 		}
+		else if (db->state == TE_DB_BACKOFF)
+			db->restart_at = 0;
 	}
 	LWLockRelease(te_shared->lock);
 	te_shmem_wake_launcher();

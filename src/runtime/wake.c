@@ -15,6 +15,7 @@
 #include "access/xact.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_extension.h"
+#include "commands/extension.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "runtime/compat.h"
@@ -33,6 +34,7 @@ static bool register_noted = false;
 static bool ending = false;
 static bool reload_at_end = false;
 static bool register_at_end = false;
+static bool preparing = false;	/* not known yet whether it will commit */
 
 static object_access_hook_type previous_object_access_hook = NULL;
 
@@ -111,8 +113,9 @@ wake_by_commit(void)
 		SetLatch(latch);
 }
 
-void
-te_wake_reload(void)
+/* have the engine reload, now */
+static void
+reload_now(void)
 {
 	TeDatabase *db = te_shmem_my_database(false);
 
@@ -123,10 +126,27 @@ te_wake_reload(void)
 	}
 }
 
+/*
+ * COMMIT PREPARED: what the other transaction had noted is forgotten since its
+ * PREPARE; it may have created the extension.
+ */
+void
+te_wake_commit_prepared(void)
+{
+	TeDatabase *db = te_shmem_my_database(false);
+
+	if ((db == NULL || db->state == TE_DB_ABSENT) &&
+		OidIsValid(get_extension_oid("todo_events", true)))
+		te_wake_note_register();
+	/* its events may be among what it appended, its settings too */
+	reload_now();
+}
+
 static void
 at_xact_event(XactEvent event, void *arg)
 {
 	(void) arg;
+	preparing = event == XACT_EVENT_PREPARE;
 	switch (event)
 	{
 		case XACT_EVENT_COMMIT:
@@ -141,7 +161,9 @@ at_xact_event(XactEvent event, void *arg)
 			ending = te_parking_concerned();
 			break;
 		case XACT_EVENT_PREPARE:
-			/* COMMIT PREPARED wakes, see te_parking_init's utility hook */
+			/* COMMIT PREPARED wakes, see te_parking_init's utility hook; a database is unparked now */
+			asked = false;
+			ending = te_parking_concerned();
 			break;
 		default:
 			return;
@@ -163,8 +185,8 @@ at_release(ResourceReleasePhase phase, bool committed, bool top_level, void *arg
 	if (committed && register_at_end)
 		te_shmem_request(MyDatabaseId, true);
 	if (committed && reload_at_end)
-		te_wake_reload();
-	te_parking_at_end(committed);
+		reload_now();
+	te_parking_at_end(committed && !preparing);
 	reload_at_end = register_at_end = false;
 }
 
