@@ -28,7 +28,7 @@ SHLIB_LINK = -Wl,--version-script=build/todo_events.map
 EXTRA_CLEAN = build/todo_events--$(TE_VERSION).sql build/todo_events.map build/io
 
 # tests on a private preloaded server; `make test` runs these and all others
-REGRESS = attach attach_errors capture capture_types capture_partition sequence sequence_upkeep publish routes log
+REGRESS = attach attach_errors capture capture_types capture_partition sequence sequence_nested sequence_upkeep publish routes log
 REGRESS_OPTS = --encoding=UTF8 --no-locale --inputdir=. --outputdir=build/regress --temp-instance=build/regress/instance --temp-config=test/server.conf
 ISOLATION = sequence_update sequence_reinsert capture_partition_move attach_detach_all log_open_transaction log_idempotency log_rotation
 ISOLATION_OPTS = --encoding=UTF8 --no-locale --inputdir=test/isolation --outputdir=build/isolation --temp-instance=build/isolation/instance --temp-config=test/server.conf

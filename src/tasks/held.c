@@ -16,7 +16,8 @@
  * change the second one again: the event of that nested statement comes
  * before the event of the outer one for the same row, whose number is lower.
  * It is held back until that has come.  It is recognized by the row version
- * that it replaces, which was written by a statement further up.
+ * that it replaces, which was written by a statement further up.  What then
+ * replaces its row, or inserts the key that it leaves free, waits with it.
  *
  * What nothing releases is appended when the outer statement is over, at the
  * latest before commit.
@@ -49,9 +50,11 @@ typedef struct Held
 	CommandId	cid;			/* of the outer statement */
 	SubTransactionId held_in;
 	SubTransactionId told_in;	/* where it was appended; InvalidSubTransactionId = not yet */
-	TeName		key;			/* of a move */
+	TeName		key;			/* before; of an INSERT, after */
+	bool		frees;			/* the key: deleted, or changed to another */
+	int64		tombstone;		/* the number with which it does; 0 = it will stand in the ring only */
 	TupleDesc	desc;
-	HeapTuple	old;
+	HeapTuple	old;			/* NULL: inserted */
 	HeapTuple	new;			/* NULL: deleted, or a move */
 } Held;
 
@@ -66,20 +69,46 @@ static struct
 
 /* ---- holding ------------------------------------------------------------- */
 
+static TeName
+key_of(const TeAttachment *att, TupleTableSlot *slot)
+{
+	TeRowImage	row = te_row_image(slot);
+
+	return te_attachment_name(att, TE_COLUMN_KEY, row.values, row.nulls, false);
+}
+
 static Held *
 hold(const TeAttachment *att, TriggerData *trigdata, int depth)
 {
 	MemoryContext caller = MemoryContextSwitchTo(TopTransactionContext);
 	Held	   *row = palloc0(sizeof(Held));
+	TeName		new;
 
 	row->number = att->number;
 	row->relid = RelationGetRelid(trigdata->tg_relation);
 	row->depth = depth;
 	row->held_in = GetCurrentSubTransactionId();
 	row->desc = CreateTupleDescCopy(RelationGetDescr(trigdata->tg_relation));
-	row->old = heap_copytuple(trigdata->tg_trigtuple);
+	if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
+		row->new = heap_copytuple(trigdata->tg_trigtuple);
+	else
+		row->old = heap_copytuple(trigdata->tg_trigtuple);
 	if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
 		row->new = heap_copytuple(trigdata->tg_newtuple);
+
+	row->key = key_of(att, trigdata->tg_trigslot);
+	if (row->key.kind == TE_NAME_TEXT)
+		row->key.text = pnstrdup(row->key.text, row->key.len);
+	if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
+		new = key_of(att, trigdata->tg_newslot);
+	row->frees = TRIGGER_FIRED_BY_DELETE(trigdata->tg_event) ||
+		(TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event) && !te_counter_same_key(&row->key, &new));
+	if (row->frees && att->columns[TE_COLUMN_SEQUENCE] != InvalidAttrNumber)
+	{
+		TeRowImage	image = te_row_image(trigdata->tg_trigslot);
+
+		row->tombstone = te_sequence_get(att, &image) + 1;
+	}
 	held = lappend(held, row);
 	MemoryContextSwitchTo(caller);
 	return row;
@@ -88,25 +117,15 @@ hold(const TeAttachment *att, TriggerData *trigdata, int depth)
 static void
 hold_move(const TeAttachment *att, TriggerData *trigdata, int depth)
 {
-	TeRowImage	old = te_row_image(trigdata->tg_trigslot);
-	Held	   *row = hold(att, trigdata, depth);
-
-	row->move = true;
-	row->key = te_attachment_name(att, TE_COLUMN_KEY, old.values, old.nulls, false);
-	if (row->key.kind == TE_NAME_TEXT)
-	{
-		char	   *text = MemoryContextAlloc(TopTransactionContext, row->key.len + 1);
-
-		memcpy(text, row->key.text, row->key.len);
-		row->key.text = text;
-	}
+	hold(att, trigdata, depth)->move = true;
 }
 
 static void
 free_held(Held *row)
 {
 	held = list_delete_ptr(held, row);
-	heap_freetuple(row->old);
+	if (row->old != NULL)
+		heap_freetuple(row->old);
 	if (row->new != NULL)
 		heap_freetuple(row->new);
 	FreeTupleDesc(row->desc);
@@ -148,16 +167,19 @@ tell(Held *row)
 	Relation	rel = table_open(row->relid, AccessShareLock);
 	const TeAttachment *att = te_attachment_get(rel);
 	int			natts = RelationGetDescr(rel)->natts;
-	TeRowImage	old = image_of(row->old, row->desc, natts);
+	TeRowImage	old;
+	TeRowImage	new;
 
+	if (row->old != NULL)
+		old = image_of(row->old, row->desc, natts);
+	if (row->new != NULL)
+		new = image_of(row->new, row->desc, natts);
 	if (row->new == NULL)
 		te_change_deleted(att, rel, &old);
+	else if (row->old == NULL)
+		te_change_inserted(att, rel, &new);
 	else
-	{
-		TeRowImage	new = image_of(row->new, row->desc, natts);
-
 		te_change_updated(att, rel, &old, &new);
-	}
 	table_close(rel, AccessShareLock);
 	told(row);
 }
@@ -214,6 +236,48 @@ find_by_tid(Oid relid, const ItemPointerData *tid, bool by_new)
 	return NULL;
 }
 
+/* the last held event that leaves a key free, which an INSERT has to come after */
+static Held *
+find_freed(int32 number, const TeName *key)
+{
+	for (int i = list_length(held) - 1; i >= 0; i--)
+	{
+		Held	   *row = list_nth(held, i);
+
+		if (!row->move && row->frees && row->told_in == InvalidSubTransactionId &&
+			row->number == number && te_counter_same_key(&row->key, key))
+			return row;
+	}
+	return NULL;
+}
+
+int64
+te_held_tombstone(const TeAttachment *att, const TeName *key)
+{
+	Held	   *row = held != NIL ? find_freed(att->number, key) : NULL;
+
+	return row != NULL ? row->tombstone : 0;
+}
+
+/* what has to come after a held event: the row's next version, or the next row of its key */
+static Held *
+find_next(const Held *row)
+{
+	ListCell   *cell;
+
+	if (row->new != NULL)
+		return find_by_tid(row->relid, &row->new->t_self, false);
+	foreach(cell, held)
+	{
+		Held	   *next = lfirst(cell);
+
+		if (next->old == NULL && next->told_in == InvalidSubTransactionId &&
+			next->number == row->number && te_counter_same_key(&next->key, &row->key))
+			return next;
+	}
+	return NULL;
+}
+
 /* ---- the events as they come ------------------------------------------------ */
 
 static CommandId
@@ -238,8 +302,7 @@ end_move(const TeAttachment *att, TriggerData *trigdata, int depth)
 			continue;
 		if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event) && row->number == att->number)
 		{
-			TeRowImage	new = te_row_image(trigdata->tg_trigslot);
-			TeName		key = te_attachment_name(att, TE_COLUMN_KEY, new.values, new.nulls, false);
+			TeName		key = key_of(att, trigdata->tg_trigslot);
 
 			if (te_counter_same_key(&key, &row->key))
 			{
@@ -252,6 +315,36 @@ end_move(const TeAttachment *att, TriggerData *trigdata, int depth)
 	return false;
 }
 
+/*
+ * Events of statements further down that replace what this one wrote may be
+ * held already, for a shorter time: they wait for as long, and come after it.
+ */
+static void
+followers_wait(const Held *row)
+{
+	Held	   *next;
+
+	for (int n = list_length(held); n > 0 && (next = find_next(row)) != NULL; n--)
+	{
+		MemoryContext caller = MemoryContextSwitchTo(TopTransactionContext);
+
+		next->depth = row->depth;
+		next->cid = row->cid;
+		held = lappend(list_delete_ptr(held, next), next);
+		MemoryContextSwitchTo(caller);
+		row = next;
+	}
+}
+
+static void
+hold_until(const TeAttachment *att, TriggerData *trigdata, int outer, CommandId cid)
+{
+	Held	   *row = hold(att, trigdata, outer);
+
+	row->cid = cid;
+	followers_wait(row);
+}
+
 /* was the row version that this event replaces written by a statement further up, whose event may be yet to come? */
 static bool
 hold_early(const TeAttachment *att, TriggerData *trigdata, int depth)
@@ -260,18 +353,26 @@ hold_early(const TeAttachment *att, TriggerData *trigdata, int depth)
 	Held	   *before;
 	CommandId	cmin;
 
-	if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event) ||
-		!TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(old)))
+	if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
+	{
+		TeName		key;
+
+		if (held == NIL)
+			return false;
+		key = key_of(att, trigdata->tg_trigslot);
+		before = find_freed(att->number, &key);
+		if (before != NULL)
+			hold_until(att, trigdata, before->depth, before->cid);
+		return before != NULL;
+	}
+	if (!TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(old)))
 		return false;
 
 	/* what follows a held event has to wait as well */
 	before = find_by_tid(RelationGetRelid(trigdata->tg_relation), &trigdata->tg_trigtuple->t_self, true);
 	if (before != NULL)
 	{
-		CommandId	cid = before->cid;
-		int			outer = before->depth;
-
-		hold(att, trigdata, outer)->cid = cid;
+		hold_until(att, trigdata, before->depth, before->cid);
 		return true;
 	}
 
@@ -280,7 +381,7 @@ hold_early(const TeAttachment *att, TriggerData *trigdata, int depth)
 	{
 		if (running[outer].xid == GetTopTransactionIdIfAny() && running[outer].cid == cmin)
 		{
-			hold(att, trigdata, outer)->cid = cmin;
+			hold_until(att, trigdata, outer, cmin);
 			return true;
 		}
 	}
@@ -334,16 +435,21 @@ te_held_done(const TeAttachment *att, TriggerData *trigdata)
 		return;
 	tid = TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event) ? trigdata->tg_newtuple->t_self :
 		trigdata->tg_trigtuple->t_self;
-	while ((next = find_by_tid(relid, &tid, false)) != NULL)
+	next = find_by_tid(relid, &tid, false);
+	while (next != NULL)
 	{
-		bool		ends = next->new == NULL;
+		Held	   *after = find_next(next);
 
-		if (!ends)
-			tid = next->new->t_self;
 		tell(next);
-		if (ends)
-			break;
+		next = after;
 	}
+}
+
+void
+te_held_before_truncate(void)
+{
+	if (held != NIL)
+		tell_those_over(te_trigger_depth(), InvalidCommandId);
 }
 
 /* ---- the transaction's end ---------------------------------------------------- */

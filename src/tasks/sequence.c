@@ -30,6 +30,7 @@
 #include "runtime/compat.h"
 #include "runtime/errors.h"
 #include "tasks/counter.h"
+#include "tasks/held.h"
 #include "tasks/sequence.h"
 
 /* ---- rows that move between partitions ------------------------------------ */
@@ -253,6 +254,7 @@ before_insert(const TeAttachment *att, TriggerData *trigdata, Setter *setter)
 	TeRowImage	new = te_row_image(trigdata->tg_trigslot);
 	Noted	   *here = att->is_partition ? noted_here() : NULL;
 	TeName		key;
+	int64		last;
 
 	if (here != NULL && here->number == att->number)
 	{
@@ -267,7 +269,8 @@ before_insert(const TeAttachment *att, TriggerData *trigdata, Setter *setter)
 	if (new.nulls[att->columns[TE_COLUMN_KEY] - 1])
 		return;					/* the column's NOT NULL will say it better */
 	key = te_attachment_name(att, TE_COLUMN_KEY, new.values, new.nulls, false);
-	set_sequence(att, setter, &new, te_counter_last(att->number, &key, false) + 1);
+	last = te_counter_last(att->number, &key, false);
+	set_sequence(att, setter, &new, Max(last, te_held_tombstone(att, &key)) + 1);
 	if (att->standard)
 		set_timestamps(att, RelationGetDescr(trigdata->tg_relation), setter, NULL, &new);
 }
