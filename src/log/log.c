@@ -174,6 +174,8 @@ te_log_append(const TeEventInput *event)
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("event of %d MB is larger than the event log takes (%d MB)",
 						event->payload_len / (1024 * 1024), TE_LOG_MAX_PAYLOAD / (1024 * 1024)),
+				 event->attachment == 0 ?
+				 errhint("Publish a reference to large data, not the data.") :
 				 errhint("Leave large columns out with the option \"exclude\" of todo_events.attach().")));
 
 	if (unlikely(te_setting_int(TE_SET_LOG_FULL) == TE_LOG_FULL_REFUSE_WRITES))

@@ -13,6 +13,7 @@
 #include "log/event.h"
 #include "publisher/cycle.h"
 #include "publisher/routes.h"
+#include "publisher/utf8.h"
 #include "runtime/worker.h"
 
 /* a buffer that one large event has grown is not kept */
@@ -128,6 +129,7 @@ put_message(StringInfo buf, const TeLogRow *row, const TeTargets *targets)
 	put(buf, &row->id, sizeof(row->id));
 	start = open_str(buf);
 	te_event_render(buf, row, NULL);
+	te_utf8_convert_from(buf, start);
 	close_str(buf, start);
 
 	if (row->type == TE_EVENT_REDRIVE)
@@ -144,7 +146,10 @@ put_message(StringInfo buf, const TeLogRow *row, const TeTargets *targets)
 		put(buf, &targets->topics[i]->number, sizeof(uint16));
 		start = open_str(buf);
 		if (te_routes_key(buf, targets->topics[i], row))
+		{
+			te_utf8_convert_from(buf, start);
 			close_str(buf, start);
+		}
 	}
 
 	if (buf->len - before > TE_MAX_MESSAGE)

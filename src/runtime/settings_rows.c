@@ -30,6 +30,7 @@
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "funcapi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "runtime/errors.h"
 #include "runtime/settings_registry.h"
@@ -44,6 +45,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#define SHOWN_VALUE	200			/* bytes of a refused value in its error */
 #define MAX_SECRET	4096
 
 typedef struct RowValue
@@ -215,7 +217,10 @@ check_row(const char *name, const char *value)
 	if (value && !te_setting_parse(id, value, true, &number, &why))
 		ereport(ERROR,
 				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("invalid value for setting \"%s\": \"%s\"", name, value),
+				/* all of a long one would go to the server log as well */
+				errmsg("invalid value for setting \"%s\": \"%.*s\"%s", name,
+					   pg_mbcliplen(value, strlen(value), SHOWN_VALUE), value,
+					   strlen(value) > SHOWN_VALUE ? " ..." : ""),
 				why ? errdetail("%s", why) : 0);
 }
 
