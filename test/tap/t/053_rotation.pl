@@ -95,6 +95,8 @@ cmp_ok($cursors, '<', 1024 * 1024, "persisted cursors take $cursors bytes");
 
 # as many saves as hours of load make
 my $latest = q{SELECT mark FROM todo_events_internal.cursor WHERE reader = 'publisher' ORDER BY number DESC LIMIT 1};
+# nothing is open any more ("p", "h"), and it will not write another
+wait_for_sql($node, 'the publisher has saved its last cursor', "SELECT ($latest) !~ '[hp]'");
 my $at = register('cursor');
 for my $turn (1 .. 3)
 {
