@@ -46,9 +46,12 @@
 
 /*
  * Above this many events a second a burst is worth a pause: the events that
- * come meanwhile share a transaction, and their writers need not signal us.
+ * come meanwhile share a transaction and requests to the broker, and their
+ * writers need not signal us.  It grows with the rate, up to all of
+ * todo_events.coalesce.
  */
 #define COALESCE_RATE		1500
+#define COALESCE_FULL_RATE	6000
 #define RATE_WINDOW_US		50000
 
 /* dead letters locked by another transaction: when to try again, and when to complain */
@@ -459,7 +462,10 @@ publish(void)
 		return 0;
 	if (p.rate > COALESCE_RATE)
 	{
-		p.quiet_until = te_clock_monotonic() + (int64) te_setting_int(TE_SET_COALESCE) * 1000;
+		double		share = (p.rate - COALESCE_RATE) / (COALESCE_FULL_RATE - COALESCE_RATE);
+
+		p.quiet_until = te_clock_monotonic() +
+			(int64) (Min(share, 1.0) * te_setting_int(TE_SET_COALESCE) * 1000);
 		return 0;
 	}
 	return p.relook_at;

@@ -109,7 +109,7 @@ const TeSettingDef te_setting_defs[TE_SET_COUNT] = {
 	[TE_SET_TRUNCATE_LIMIT] = {"truncate_limit", TE_CLASS_DATABASE, TE_KIND_INT, "10000", 0, INT_MAX, NULL,
 		UNCHECKED, false,
 	"Rows up to which TRUNCATE of an attached table is allowed; each gives one deleted event."},
-	[TE_SET_COALESCE] = {"coalesce", TE_CLASS_DATABASE, TE_KIND_MS, "2", 0, 100, NULL,
+	[TE_SET_COALESCE] = {"coalesce", TE_CLASS_DATABASE, TE_KIND_MS, "10", 0, 100, NULL,
 		UNCHECKED, false,
 	"Longest wait for further events under load; 0: never wait."},
 

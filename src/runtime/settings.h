@@ -57,7 +57,7 @@ typedef enum TeSettingId
 	TE_SET_KAFKA_OPTIONS,		/* string "name=value, ..." checked against allow-list (row) / deny-list (GUC) */
 	TE_SET_SOURCE,				/* string "backend-api": CloudEvents source */
 	TE_SET_TRUNCATE_LIMIT,		/* int 10000 */
-	TE_SET_COALESCE,			/* ms 2: longest wait for company under load; 0 = never */
+	TE_SET_COALESCE,			/* ms 10: longest wait for company under load; 0 = never */
 	/* session class */
 	TE_SET_IDEMPOTENCY_KEY,		/* string "" */
 	TE_SET_TRACEPARENT,			/* string "" */
