@@ -123,7 +123,7 @@ before_truncate(TriggerData *trigdata)
 	if (te_attachment_trigger(trigdata->tg_relation, TE_TRIGGER_CAPTURE) == NULL)
 		return;
 
-	te_held_before_truncate();
+	te_held_before_truncate(te_attachment_number(trigdata->tg_relation));
 
 	/* first count, so that too large a table is refused before anything is written */
 	for (int pass = 0; pass < 2; pass++)

@@ -15,12 +15,12 @@
  * written.  A trigger of the application's that fires for the first row may
  * change the second one again: the event of that nested statement comes
  * before the event of the outer one for the same row, whose number is lower.
- * It is held back until that has come.  It is recognized by the row version
- * that it replaces, which was written by a statement further up.  What then
- * replaces its row, or inserts the key that it leaves free, waits with it.
+ * An event waits for the one that wrote the version that it replaces, and if
+ * it gives a row a key, for those that left the key free (told.c knows which
+ * have come).  When an event is appended, what waited for it follows.
  *
- * What nothing releases is appended when the outer statement is over, at the
- * latest before commit.
+ * What nothing releases is appended when another outermost statement has
+ * begun, at the latest before commit.
  *
  *-------------------------------------------------------------------------
  */
@@ -37,35 +37,38 @@
 #include "tasks/counter.h"
 #include "tasks/held.h"
 #include "tasks/sequence.h"
+#include "tasks/told.h"
 
-/* statements nested deeper than this are not put in order */
-#define MAX_DEPTH	16
+/* a row version; tuple NULL = none */
+typedef struct Half
+{
+	Oid			relid;
+	HeapTuple	tuple;
+	TupleDesc	desc;
+	TeName		key;
+} Half;
 
 typedef struct Held
 {
-	bool		move;
+	bool		move;			/* its INSERT may be yet to come */
+	bool		nested;			/* at a depth of triggers of more than 1 */
+	bool		frees;			/* the old key: deleted, or changed to another */
+	bool		takes;			/* the new key: inserted, or changed to it */
+	int			depth;			/* a move's */
 	int32		number;			/* attachment */
-	Oid			relid;			/* the table, or the partition that the row left */
-	int			depth;			/* a move's own; else that of the outer statement */
-	CommandId	cid;			/* of the outer statement */
 	SubTransactionId held_in;
 	SubTransactionId told_in;	/* where it was appended; InvalidSubTransactionId = not yet */
-	TeName		key;			/* before; of an INSERT, after */
-	bool		frees;			/* the key: deleted, or changed to another */
-	int64		tombstone;		/* the number with which it does; 0 = it will stand in the ring only */
-	TupleDesc	desc;
-	HeapTuple	old;			/* NULL: inserted */
-	HeapTuple	new;			/* NULL: deleted, or a move */
+	Half		old;
+	Half		new;
 } Held;
 
-static List *held = NIL;		/* in TopTransactionContext */
+static List *held = NIL;		/* in TopTransactionContext, in order of time */
 
-/* the statements whose AFTER triggers are running, by depth */
-static struct
+static bool
+is_waiting(const Held *row)
 {
-	TransactionId xid;			/* of the transaction that the entry is about */
-	CommandId	cid;
-}			running[MAX_DEPTH];
+	return row->told_in == InvalidSubTransactionId;
+}
 
 /* ---- holding ------------------------------------------------------------- */
 
@@ -77,59 +80,169 @@ key_of(const TeAttachment *att, TupleTableSlot *slot)
 	return te_attachment_name(att, TE_COLUMN_KEY, row.values, row.nulls, false);
 }
 
+static void
+keep(Half *half, const TeAttachment *att, Relation rel, HeapTuple tuple, TupleTableSlot *slot)
+{
+	MemoryContext caller = MemoryContextSwitchTo(TopTransactionContext);
+
+	half->relid = RelationGetRelid(rel);
+	half->tuple = heap_copytuple(tuple);
+	half->desc = CreateTupleDescCopy(RelationGetDescr(rel));
+	half->key = key_of(att, slot);
+	if (half->key.kind == TE_NAME_TEXT)
+		half->key.text = pnstrdup(half->key.text, half->key.len);
+	MemoryContextSwitchTo(caller);
+}
+
+static bool
+changes_key(const TeAttachment *att, TriggerData *trigdata)
+{
+	int			i = att->columns[TE_COLUMN_KEY] - 1;
+	TeRowImage	old;
+	TeRowImage	new;
+
+	if (!TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
+		return false;
+	old = te_row_image(trigdata->tg_trigslot);
+	new = te_row_image(trigdata->tg_newslot);
+	return te_attachment_differs(RelationGetDescr(trigdata->tg_relation), i, old.values[i], old.nulls[i],
+								 new.values[i], new.nulls[i]);
+}
+
 static Held *
 hold(const TeAttachment *att, TriggerData *trigdata, int depth)
 {
-	MemoryContext caller = MemoryContextSwitchTo(TopTransactionContext);
-	Held	   *row = palloc0(sizeof(Held));
-	TeName		new;
+	Relation	rel = trigdata->tg_relation;
+	bool		inserted = TRIGGER_FIRED_BY_INSERT(trigdata->tg_event);
+	bool		changed = changes_key(att, trigdata);
+	Held	   *row = MemoryContextAllocZero(TopTransactionContext, sizeof(Held));
+	MemoryContext caller;
 
-	row->number = att->number;
-	row->relid = RelationGetRelid(trigdata->tg_relation);
+	row->nested = depth > 1;
 	row->depth = depth;
+	row->frees = changed || TRIGGER_FIRED_BY_DELETE(trigdata->tg_event);
+	row->takes = changed || inserted;
+	row->number = att->number;
 	row->held_in = GetCurrentSubTransactionId();
-	row->desc = CreateTupleDescCopy(RelationGetDescr(trigdata->tg_relation));
-	if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
-		row->new = heap_copytuple(trigdata->tg_trigtuple);
-	else
-		row->old = heap_copytuple(trigdata->tg_trigtuple);
+	keep(inserted ? &row->new : &row->old, att, rel, trigdata->tg_trigtuple, trigdata->tg_trigslot);
 	if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
-		row->new = heap_copytuple(trigdata->tg_newtuple);
+		keep(&row->new, att, rel, trigdata->tg_newtuple, trigdata->tg_newslot);
 
-	row->key = key_of(att, trigdata->tg_trigslot);
-	if (row->key.kind == TE_NAME_TEXT)
-		row->key.text = pnstrdup(row->key.text, row->key.len);
-	if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
-		new = key_of(att, trigdata->tg_newslot);
-	row->frees = TRIGGER_FIRED_BY_DELETE(trigdata->tg_event) ||
-		(TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event) && !te_counter_same_key(&row->key, &new));
-	if (row->frees && att->columns[TE_COLUMN_SEQUENCE] != InvalidAttrNumber)
-	{
-		TeRowImage	image = te_row_image(trigdata->tg_trigslot);
-
-		row->tombstone = te_sequence_get(att, &image) + 1;
-	}
+	caller = MemoryContextSwitchTo(TopTransactionContext);
 	held = lappend(held, row);
 	MemoryContextSwitchTo(caller);
 	return row;
 }
 
 static void
-hold_move(const TeAttachment *att, TriggerData *trigdata, int depth)
+free_half(Half *half)
 {
-	hold(att, trigdata, depth)->move = true;
+	if (half->tuple == NULL)
+		return;
+	heap_freetuple(half->tuple);
+	FreeTupleDesc(half->desc);
 }
 
 static void
 free_held(Held *row)
 {
 	held = list_delete_ptr(held, row);
-	if (row->old != NULL)
-		heap_freetuple(row->old);
-	if (row->new != NULL)
-		heap_freetuple(row->new);
-	FreeTupleDesc(row->desc);
+	free_half(&row->old);
+	free_half(&row->new);
 	pfree(row);
+}
+
+/* ---- what an event waits for ------------------------------------------------- */
+
+/* the held event that wrote a version, or the one that replaced it */
+static bool
+is_held(Oid relid, const ItemPointerData *tid, bool as_new)
+{
+	ListCell   *cell;
+
+	foreach(cell, held)
+	{
+		Held	   *row = lfirst(cell);
+		Half	   *half = as_new ? &row->new : &row->old;
+
+		if (is_waiting(row) && half->tuple != NULL && half->relid == relid &&
+			ItemPointerEquals(&half->tuple->t_self, unconstify(ItemPointerData *, tid)))
+			return true;
+	}
+	return false;
+}
+
+static bool
+must_wait_for_written(Oid relid, HeapTuple version, bool nested)
+{
+	return is_held(relid, &version->t_self, true) || (nested && !te_told_written(relid, version));
+}
+
+typedef struct Taken
+{
+	CommandId	command;		/* which took the key */
+	bool		nested;
+} Taken;
+
+static bool
+must_wait_for_replaced(Relation rel, TupleTableSlot *slot, void *arg)
+{
+	const Taken *taken = arg;
+	Oid			relid = RelationGetRelid(rel);
+	HeapTuple	version = ExecFetchSlotHeapTuple(slot, false, NULL);
+
+	/* the row that took the key may be dead by now as well */
+	if (HeapTupleHeaderGetCmax(version->t_data) > taken->command)
+		return false;
+	return is_held(relid, &version->t_self, false) || (taken->nested && !te_told_replaced(relid, version));
+}
+
+static bool
+must_wait_for_key(const TeAttachment *att, Relation rel, Datum key, HeapTuple new, bool nested)
+{
+	Taken		taken = {.command = HeapTupleHeaderGetCmin(new->t_data),.nested = nested};
+
+	return te_told_each_dead(att, rel, key, must_wait_for_replaced, &taken);
+}
+
+static bool
+must_wait(const Held *row)
+{
+	Relation	rel;
+	const TeAttachment *att;
+	Datum		key;
+	bool		isnull;
+	bool		result;
+
+	if (row->old.tuple != NULL && must_wait_for_written(row->old.relid, row->old.tuple, row->nested))
+		return true;
+	if (!row->takes)
+		return false;
+	rel = table_open(row->new.relid, AccessShareLock);
+	att = te_attachment_get(rel);
+	key = heap_getattr(row->new.tuple, att->columns[TE_COLUMN_KEY], row->new.desc, &isnull);
+	result = must_wait_for_key(att, rel, key, row->new.tuple, row->nested);
+	table_close(rel, AccessShareLock);
+	return result;
+}
+
+/* the same for an event that comes */
+static bool
+is_early(const TeAttachment *att, TriggerData *trigdata, bool nested)
+{
+	Relation	rel = trigdata->tg_relation;
+	bool		inserted = TRIGGER_FIRED_BY_INSERT(trigdata->tg_event);
+	int			i = att->columns[TE_COLUMN_KEY] - 1;
+	Datum		key;
+
+	if (!nested && held == NIL)
+		return false;
+	if (!inserted && must_wait_for_written(RelationGetRelid(rel), trigdata->tg_trigtuple, nested))
+		return true;
+	if (!inserted && !changes_key(att, trigdata))
+		return false;
+	key = te_row_image(inserted ? trigdata->tg_trigslot : trigdata->tg_newslot).values[i];
+	return must_wait_for_key(att, rel, key, inserted ? trigdata->tg_trigtuple : trigdata->tg_newtuple, nested);
 }
 
 /* ---- releasing ------------------------------------------------------------ */
@@ -151,144 +264,102 @@ image_of(HeapTuple tuple, TupleDesc desc, int natts)
 	return image;
 }
 
-static void
-told(Held *row)
+/* of the version that was replaced, as a row of the relation that the new one is in */
+static TeRowImage
+old_image(const Held *row, Relation rel)
 {
-	row->told_in = GetCurrentSubTransactionId();
-	/* a rollback to a savepoint may yet take it back */
-	if (row->told_in == row->held_in)
-		free_held(row);
+	TupleConversionMap *map = NULL;
+
+	if (row->old.relid != RelationGetRelid(rel))
+		map = convert_tuples_by_name(row->old.desc, RelationGetDescr(rel));
+	if (map != NULL)
+		return image_of(execute_attr_map_tuple(row->old.tuple, map), RelationGetDescr(rel), 0);
+	return image_of(row->old.tuple, row->old.desc, RelationGetDescr(rel)->natts);
 }
 
 /* as what it looked like: a move without an INSERT is a DELETE */
 static void
 tell(Held *row)
 {
-	Relation	rel = table_open(row->relid, AccessShareLock);
+	Relation	rel = table_open(row->new.tuple != NULL ? row->new.relid : row->old.relid, AccessShareLock);
 	const TeAttachment *att = te_attachment_get(rel);
-	int			natts = RelationGetDescr(rel)->natts;
 	TeRowImage	old;
 	TeRowImage	new;
 
-	if (row->old != NULL)
-		old = image_of(row->old, row->desc, natts);
-	if (row->new != NULL)
-		new = image_of(row->new, row->desc, natts);
-	if (row->new == NULL)
+	if (row->old.tuple != NULL)
+		old = old_image(row, rel);
+	if (row->new.tuple != NULL)
+		new = image_of(row->new.tuple, row->new.desc, RelationGetDescr(rel)->natts);
+	if (row->new.tuple == NULL)
 		te_change_deleted(att, rel, &old);
-	else if (row->old == NULL)
+	else if (row->old.tuple == NULL)
 		te_change_inserted(att, rel, &new);
 	else
 		te_change_updated(att, rel, &old, &new);
 	table_close(rel, AccessShareLock);
-	told(row);
+
+	te_told_add(row->old.relid, row->old.tuple, row->new.relid, row->new.tuple);
+	row->told_in = GetCurrentSubTransactionId();
+	/* a rollback to a savepoint may yet take it back */
+	if (row->told_in == row->held_in)
+		free_held(row);
 }
 
-static void
-tell_moved(Held *row, const TeAttachment *att, TriggerData *trigdata)
-{
-	TupleDesc	desc = RelationGetDescr(trigdata->tg_relation);
-	TeRowImage	new = te_row_image(trigdata->tg_trigslot);
-	TupleConversionMap *map = convert_tuples_by_name(row->desc, desc);
-	HeapTuple	tuple = map ? execute_attr_map_tuple(row->old, map) : row->old;
-	TeRowImage	old = image_of(tuple, desc, desc->natts);
-
-	te_change_updated(att, trigdata->tg_relation, &old, &new);
-	told(row);
-}
-
-/* the event's statement is over when another one runs at its depth, or above */
-static bool
-is_over(const Held *row, int depth, CommandId cid)
-{
-	return row->told_in == InvalidSubTransactionId && depth <= row->depth &&
-		(row->move ? depth < row->depth : cid != row->cid);
-}
-
-static void
-tell_those_over(int depth, CommandId cid)
-{
-	List	   *copy = list_copy(held);
-	ListCell   *cell;
-
-	foreach(cell, copy)
-	{
-		if (is_over(lfirst(cell), depth, cid))
-			tell(lfirst(cell));
-	}
-	list_free(copy);
-}
-
-static Held *
-find_by_tid(Oid relid, const ItemPointerData *tid, bool by_new)
+/* what may have waited for an event: its version's next one, and the next row of the key that it left free */
+static List *
+add_followers(List *list, int32 number, Oid relid, const ItemPointerData *written, const TeName *freed)
 {
 	ListCell   *cell;
 
 	foreach(cell, held)
 	{
 		Held	   *row = lfirst(cell);
-		HeapTuple	tuple = by_new ? row->new : row->old;
 
-		if (!row->move && row->told_in == InvalidSubTransactionId && row->relid == relid &&
-			tuple != NULL && ItemPointerEquals(&tuple->t_self, unconstify(ItemPointerData *, tid)))
-			return row;
+		if (row->move || !is_waiting(row) || row->number != number)
+			continue;
+		if ((written != NULL && row->old.tuple != NULL && row->old.relid == relid &&
+			 ItemPointerEquals(&row->old.tuple->t_self, unconstify(ItemPointerData *, written))) ||
+			(freed != NULL && row->takes && te_counter_same_key(&row->new.key, freed)))
+			list = list_append_unique_ptr(list, row);
 	}
-	return NULL;
+	return list;
 }
 
-/* the last held event that leaves a key free, which an INSERT has to come after */
-static Held *
-find_freed(int32 number, const TeName *key)
+/* tells those of a list that need not wait any longer, and what waited for them */
+static void
+release(List *list)
 {
-	for (int i = list_length(held) - 1; i >= 0; i--)
+	while (list != NIL)
 	{
-		Held	   *row = list_nth(held, i);
+		Held	   *row = linitial(list);
 
-		if (!row->move && row->frees && row->told_in == InvalidSubTransactionId &&
-			row->number == number && te_counter_same_key(&row->key, key))
-			return row;
+		list = list_delete_first(list);
+		if (!list_member_ptr(held, row) || !is_waiting(row) || must_wait(row))
+			continue;
+		list = add_followers(list, row->number, row->new.relid,
+							 row->new.tuple != NULL ? &row->new.tuple->t_self : NULL,
+							 row->frees ? &row->old.key : NULL);
+		tell(row);
 	}
-	return NULL;
 }
 
-int64
-te_held_tombstone(const TeAttachment *att, const TeName *key)
+static void
+release_all(void)
 {
-	Held	   *row = held != NIL ? find_freed(att->number, key) : NULL;
-
-	return row != NULL ? row->tombstone : 0;
-}
-
-/* what has to come after a held event: the row's next version, or the next row of its key */
-static Held *
-find_next(const Held *row)
-{
+	List	   *list = NIL;
 	ListCell   *cell;
 
-	if (row->new != NULL)
-		return find_by_tid(row->relid, &row->new->t_self, false);
 	foreach(cell, held)
 	{
-		Held	   *next = lfirst(cell);
+		Held	   *row = lfirst(cell);
 
-		if (next->old == NULL && next->told_in == InvalidSubTransactionId &&
-			next->number == row->number && te_counter_same_key(&next->key, &row->key))
-			return next;
+		if (!row->move)
+			list = lappend(list, row);
 	}
-	return NULL;
+	release(list);
 }
 
 /* ---- the events as they come ------------------------------------------------ */
-
-static CommandId
-command_of(TriggerData *trigdata)
-{
-	if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
-		return HeapTupleHeaderGetCmin(trigdata->tg_newtuple->t_data);
-	if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
-		return HeapTupleHeaderGetCmin(trigdata->tg_trigtuple->t_data);
-	return HeapTupleHeaderGetCmax(trigdata->tg_trigtuple->t_data);
-}
 
 /* the INSERT that belongs to a DELETE held back at this depth, or the end of the wait for it */
 static bool
@@ -297,93 +368,26 @@ end_move(const TeAttachment *att, TriggerData *trigdata, int depth)
 	for (int i = list_length(held) - 1; i >= 0; i--)
 	{
 		Held	   *row = list_nth(held, i);
+		bool		found = false;
 
-		if (!row->move || row->depth != depth || row->told_in != InvalidSubTransactionId)
+		if (!row->move || row->depth < depth || !is_waiting(row))
 			continue;
-		if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event) && row->number == att->number)
+		if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event) && row->depth == depth && row->number == att->number &&
+			HeapTupleHeaderGetCmax(row->old.tuple->t_data) ==
+			HeapTupleHeaderGetCmin(trigdata->tg_trigtuple->t_data))
 		{
 			TeName		key = key_of(att, trigdata->tg_trigslot);
 
-			if (te_counter_same_key(&key, &row->key))
-			{
-				tell_moved(row, att, trigdata);
-				return true;
-			}
+			found = te_counter_same_key(&key, &row->old.key);
 		}
-		tell(row);
-	}
-	return false;
-}
-
-/*
- * Events of statements further down that replace what this one wrote may be
- * held already, for a shorter time: they wait for as long, and come after it.
- */
-static void
-followers_wait(const Held *row)
-{
-	Held	   *next;
-
-	for (int n = list_length(held); n > 0 && (next = find_next(row)) != NULL; n--)
-	{
-		MemoryContext caller = MemoryContextSwitchTo(TopTransactionContext);
-
-		next->depth = row->depth;
-		next->cid = row->cid;
-		held = lappend(list_delete_ptr(held, next), next);
-		MemoryContextSwitchTo(caller);
-		row = next;
-	}
-}
-
-static void
-hold_until(const TeAttachment *att, TriggerData *trigdata, int outer, CommandId cid)
-{
-	Held	   *row = hold(att, trigdata, outer);
-
-	row->cid = cid;
-	followers_wait(row);
-}
-
-/* was the row version that this event replaces written by a statement further up, whose event may be yet to come? */
-static bool
-hold_early(const TeAttachment *att, TriggerData *trigdata, int depth)
-{
-	HeapTupleHeader old = trigdata->tg_trigtuple->t_data;
-	Held	   *before;
-	CommandId	cmin;
-
-	if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
-	{
-		TeName		key;
-
-		if (held == NIL)
-			return false;
-		key = key_of(att, trigdata->tg_trigslot);
-		before = find_freed(att->number, &key);
-		if (before != NULL)
-			hold_until(att, trigdata, before->depth, before->cid);
-		return before != NULL;
-	}
-	if (!TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(old)))
-		return false;
-
-	/* what follows a held event has to wait as well */
-	before = find_by_tid(RelationGetRelid(trigdata->tg_relation), &trigdata->tg_trigtuple->t_self, true);
-	if (before != NULL)
-	{
-		hold_until(att, trigdata, before->depth, before->cid);
-		return true;
-	}
-
-	cmin = HeapTupleHeaderGetCmin(old);
-	for (int outer = Min(depth, MAX_DEPTH) - 1; outer > 0; outer--)
-	{
-		if (running[outer].xid == GetTopTransactionIdIfAny() && running[outer].cid == cmin)
-		{
-			hold_until(att, trigdata, outer, cmin);
+		row->move = false;
+		row->frees = !found;
+		if (found)
+			keep(&row->new, att, trigdata->tg_relation, trigdata->tg_trigtuple, trigdata->tg_trigslot);
+		release(list_make1(row));
+		if (found)
 			return true;
-		}
+		i = Min(i, list_length(held));
 	}
 	return false;
 }
@@ -391,65 +395,95 @@ hold_early(const TeAttachment *att, TriggerData *trigdata, int depth)
 bool
 te_held_intercept(const TeAttachment *att, TriggerData *trigdata)
 {
-	int			depth;
-	CommandId	cid;
+	int			depth = te_trigger_depth();
+	bool		first = te_told_begin(trigdata, depth);
+	TeRowImage	old = {.tid = trigdata->tg_trigtuple->t_self};
 
-	if (likely(!att->is_partition && !att->writes_follow && held == NIL))
-	{
-		/* the first statement's rows are written by nobody further up */
-		if (likely(te_trigger_depth() <= 1))
-			return false;
-	}
+	if (likely(!att->is_partition && !att->writes_follow && held == NIL && depth <= 1))
+		return false;
 
-	depth = te_trigger_depth();
-	cid = command_of(trigdata);
 	te_sequence_forget_move(depth);
 	if (held != NIL)
 	{
-		tell_those_over(depth, cid);
 		if (end_move(att, trigdata, depth))
 			return true;
-	}
-	if (depth < MAX_DEPTH)
-	{
-		running[depth].xid = GetTopTransactionIdIfAny();
-		running[depth].cid = cid;
+		if (first)
+			release_all();
 	}
 	if (att->is_partition && TRIGGER_FIRED_BY_DELETE(trigdata->tg_event) &&
 		HeapTupleHeaderIndicatesMovedPartitions(trigdata->tg_trigtuple->t_data))
 	{
-		hold_move(att, trigdata, depth);
+		hold(att, trigdata, depth)->move = true;
 		return true;
 	}
-	return depth > 1 && hold_early(att, trigdata, depth);
+	if (te_sequence_is_correction(trigdata->tg_relation, &old) || !is_early(att, trigdata, depth > 1))
+		return false;
+	(void) hold(att, trigdata, depth);
+	return true;
 }
 
 void
 te_held_done(const TeAttachment *att, TriggerData *trigdata)
 {
 	Oid			relid = RelationGetRelid(trigdata->tg_relation);
-	ItemPointerData tid;
-	Held	   *next;
+	HeapTuple	old = NULL;
+	HeapTuple	new = NULL;
+	TeName		key;
+	bool		frees;
 
-	if (likely(held == NIL) || TRIGGER_FIRED_BY_DELETE(trigdata->tg_event))
+	if (likely(!att->writes_follow && held == NIL && te_trigger_depth() <= 1))
 		return;
-	tid = TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event) ? trigdata->tg_newtuple->t_self :
-		trigdata->tg_trigtuple->t_self;
-	next = find_by_tid(relid, &tid, false);
-	while (next != NULL)
-	{
-		Held	   *after = find_next(next);
+	if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
+		new = trigdata->tg_trigtuple;
+	else
+		old = trigdata->tg_trigtuple;
+	if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
+		new = trigdata->tg_newtuple;
+	te_told_add(relid, old, relid, new);
+	if (held == NIL)
+		return;
 
-		tell(next);
-		next = after;
-	}
+	frees = TRIGGER_FIRED_BY_DELETE(trigdata->tg_event) || changes_key(att, trigdata);
+	if (frees)
+		key = key_of(att, trigdata->tg_trigslot);
+	release(add_followers(NIL, att->number, relid, new != NULL ? &new->t_self : NULL, frees ? &key : NULL));
+}
+
+static bool
+raise_tombstone(Relation rel, TupleTableSlot *slot, void *arg)
+{
+	int64	   *tombstone = arg;
+	TeRowImage	row = te_row_image(slot);
+
+	*tombstone = Max(*tombstone, te_sequence_get(te_attachment_get(rel), &row) + 1);
+	return false;
+}
+
+int64
+te_held_tombstone(const TeAttachment *att, Relation rel, Datum key)
+{
+	int64		tombstone = 0;
+
+	if (unlikely(held != NIL || te_trigger_depth() > 1))
+		(void) te_told_each_dead(att, rel, key, raise_tombstone, &tombstone);
+	return tombstone;
 }
 
 void
-te_held_before_truncate(void)
+te_held_before_truncate(int32 number)
 {
-	if (held != NIL)
-		tell_those_over(te_trigger_depth(), InvalidCommandId);
+	List	   *copy = list_copy(held);
+	ListCell   *cell;
+
+	/* the table is used by no other statement: all its events have come */
+	foreach(cell, copy)
+	{
+		Held	   *row = lfirst(cell);
+
+		if (list_member_ptr(held, row) && row->number == number && is_waiting(row))
+			tell(row);
+	}
+	list_free(copy);
 }
 
 /* ---- the transaction's end ---------------------------------------------------- */
@@ -468,7 +502,7 @@ held_xact_callback(XactEvent event, void *arg)
 			{
 				Held	   *row = linitial(held);
 
-				if (row->told_in == InvalidSubTransactionId)
+				if (is_waiting(row))
 					tell(row);
 				else
 					free_held(row);

@@ -18,11 +18,11 @@ extern bool te_held_intercept(const TeAttachment *att, TriggerData *trigdata);
 /* called when an event was appended in the ordinary way */
 extern void te_held_done(const TeAttachment *att, TriggerData *trigdata);
 
-/* the number of a key's tombstone whose event is held back; 0 = there is none */
-extern int64 te_held_tombstone(const TeAttachment *att, const TeName *key);
+/* the number of a key's tombstone whose event may be yet to come; 0 = there is none */
+extern int64 te_held_tombstone(const TeAttachment *att, Relation rel, Datum key);
 
-/* appends what is held of statements that are over: TRUNCATE makes its events by itself */
-extern void te_held_before_truncate(void);
+/* appends what is held of an attachment: TRUNCATE makes its events by itself */
+extern void te_held_before_truncate(int32 number);
 
 extern void te_held_init(void);
 

@@ -255,6 +255,7 @@ before_insert(const TeAttachment *att, TriggerData *trigdata, Setter *setter)
 	Noted	   *here = att->is_partition ? noted_here() : NULL;
 	TeName		key;
 	int64		last;
+	int64		tombstone;
 
 	if (here != NULL && here->number == att->number)
 	{
@@ -270,7 +271,8 @@ before_insert(const TeAttachment *att, TriggerData *trigdata, Setter *setter)
 		return;					/* the column's NOT NULL will say it better */
 	key = te_attachment_name(att, TE_COLUMN_KEY, new.values, new.nulls, false);
 	last = te_counter_last(att->number, &key, false);
-	set_sequence(att, setter, &new, Max(last, te_held_tombstone(att, &key)) + 1);
+	tombstone = te_held_tombstone(att, trigdata->tg_relation, new.values[att->columns[TE_COLUMN_KEY] - 1]);
+	set_sequence(att, setter, &new, Max(last, tombstone) + 1);
 	if (att->standard)
 		set_timestamps(att, RelationGetDescr(trigdata->tg_relation), setter, NULL, &new);
 }
@@ -308,7 +310,9 @@ before_update(const TeAttachment *att, TriggerData *trigdata, Setter *setter)
 		if (new.nulls[att->columns[TE_COLUMN_KEY] - 1])
 			return;
 		key = te_attachment_name(att, TE_COLUMN_KEY, new.values, new.nulls, false);
-		sequence = te_counter_last(att->number, &key, false) + 1;
+		sequence = te_counter_last(att->number, &key, false);
+		sequence = Max(sequence, te_held_tombstone(att, trigdata->tg_relation,
+												   new.values[att->columns[TE_COLUMN_KEY] - 1])) + 1;
 	}
 	else
 		sequence = te_sequence_get(att, &old) + (change == TE_CHANGE_OWNER ? 2 : 1);
