@@ -107,6 +107,13 @@ te_compat_owns_relation(Oid relid, Oid roleid)
 	ExecuteTruncateGuts(list_make1(rel), list_make1_oid(RelationGetRelid(rel)), NIL, DROP_RESTRICT, false)
 #endif
 
+/* 17: a stronger lock may be asked for as well; use needs storage/lock.h */
+#if PG_VERSION_NUM >= 170000
+#define te_compat_lock_held(tag, mode) LockHeldByMe(tag, mode, false)
+#else
+#define te_compat_lock_held(tag, mode) LockHeldByMe(tag, mode)
+#endif
+
 /* 18: a deferrable primary key is asked for by name */
 #if PG_VERSION_NUM >= 180000
 #define te_compat_primary_key(rel) RelationGetPrimaryKeyIndex(rel, false)

@@ -296,7 +296,7 @@ te_told_each_dead(const TeAttachment *att, Relation rel, Datum key, TeDeadCallba
 
 		/* written to in this transaction? */
 		SET_LOCKTAG_RELATION(tag, MyDatabaseId, lfirst_oid(cell));
-		if (found || !LockHeldByMe(&tag, RowExclusiveLock))
+		if (found || !te_compat_lock_held(&tag, RowExclusiveLock))
 			continue;
 		partition = table_open(lfirst_oid(cell), NoLock);
 		if (partition->rd_rel->relkind == RELKIND_RELATION && te_attachment_number(partition) == att->number)
