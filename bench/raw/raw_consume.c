@@ -139,12 +139,26 @@ put_message(const rd_kafka_message_t *message, int64_t received, bool headers)
 	putc_unlocked('\n', stdout);
 }
 
-/* What is no message: the end of a partition, or an error. Returns ends seen. */
-static int
-look_at_event(const rd_kafka_message_t *message)
+/*
+ * What is no message: the end of a partition, or an error. True at an end seen
+ * for the first time: a partition that is written to meanwhile has many.
+ */
+static bool
+look_at_event(const rd_kafka_message_t *message, rd_kafka_topic_t *const *rkts, bool *const *ended)
 {
 	if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
-		return 1;
+	{
+		bool	   *mine;
+		int			topic = 0;
+		bool		first;
+
+		while (rkts[topic] != message->rkt)
+			topic++;
+		mine = &ended[topic][message->partition];
+		first = !*mine;
+		*mine = true;
+		return first;
+	}
 	if (message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET ||
 		message->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
 		message->err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION ||
@@ -152,7 +166,7 @@ look_at_event(const rd_kafka_message_t *message)
 		raw_die("%s [%d]: %s", message->rkt ? rd_kafka_topic_name(message->rkt) : "",
 				(int) message->partition, rd_kafka_message_errstr(message));
 	fprintf(stderr, "%s: %s\n", raw_program, rd_kafka_message_errstr(message));
-	return 0;
+	return false;
 }
 
 /* Starts reading all partitions of a topic into the queue; returns how many. */
@@ -214,6 +228,7 @@ main(int argc, char **argv)
 	int			topics = raw_options(argc, argv, options, usage);
 	rd_kafka_topic_t *rkts[MAX_TOPICS];
 	int			partitions[MAX_TOPICS];
+	bool	   *ended[MAX_TOPICS];
 	int			all_partitions = 0;
 	int			ends = 0;
 	rd_kafka_message_t *batch[BATCH];
@@ -248,6 +263,7 @@ main(int argc, char **argv)
 	{
 		rkts[i] = rd_kafka_topic_new(rk, argv[i], NULL);
 		partitions[i] = start_topic(rk, rkts[i], strcmp(from, "end") == 0, topic_timeout, queue);
+		ended[i] = calloc((size_t) partitions[i], sizeof(bool));
 		all_partitions += partitions[i];
 	}
 	ready_to_stop();
@@ -275,7 +291,7 @@ main(int argc, char **argv)
 
 			if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR)
 			{
-				ends += look_at_event(message);
+				ends += look_at_event(message, rkts, ended);
 				done = done || (until_end && ends >= all_partitions);
 			}
 			else if (!(wanted > 0 && count >= (uint64_t) wanted))
@@ -314,6 +330,7 @@ main(int argc, char **argv)
 		for (int j = 0; j < partitions[i]; j++)
 			rd_kafka_consume_stop(rkts[i], j);
 		rd_kafka_topic_destroy(rkts[i]);
+		free(ended[i]);
 	}
 	rd_kafka_queue_destroy(queue);
 	rd_kafka_destroy(rk);
