@@ -71,7 +71,7 @@ extern TeReadResult te_reader_cycle(TeReader *reader, Snapshot snapshot, TeReadL
  */
 extern char *te_reader_mark(const TeReader *reader);
 
-/* the same as a token for clients: <= 200 bytes, with the epoch */
+/* the same as a token for clients: <= 200 bytes, with epoch and origin */
 extern char *te_reader_token(const TeReader *reader);
 
 /* position a reader at a mark (own state) or token (of a client: errors are ERRCODE_TE_CURSOR_GONE, invalid parameter) */

@@ -25,6 +25,9 @@
 #include "utils/acl.h"
 #include "utils/lsyscache.h"	/* 18: get_database_name() */
 #include "utils/memutils.h"
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"				/* 16: no longer part of postgres.h */
+#endif
 
 /* 18: the attribute comes first */
 #ifndef pg_noreturn

@@ -8,10 +8,8 @@
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/uuid.h"
-#if PG_VERSION_NUM >= 160000
-#include "varatt.h"
-#endif
 
+#include "runtime/compat.h"
 #include "tasks/attachment.h"
 
 TeName
