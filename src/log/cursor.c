@@ -48,6 +48,16 @@ te_reader_register(const char *name, bool (*enabled) (void))
 }
 
 List *
+te_reader_names(void)
+{
+	List	   *names = NIL;
+
+	for (int i = 0; i < nreaders; i++)
+		names = lappend(names, unconstify(char *, readers[i].name));
+	return names;
+}
+
+List *
 te_reader_enabled_names(void)
 {
 	List	   *names = NIL;

@@ -33,6 +33,9 @@ extern int64 te_log_end(void);
  */
 extern XLogRecPtr te_log_last_id_lsn(void);
 
+/* names of all registered readers */
+extern List *te_reader_names(void);
+
 /* names of registered readers that are enabled now; list of char pointers */
 extern List *te_reader_enabled_names(void);
 

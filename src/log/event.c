@@ -204,7 +204,7 @@ te_event_id(const TeLogRow *row, pg_uuid_t *id)
 	if (given != NULL)
 		*id = *DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(given)));
 	else
-		te_event_derive_id(te_identity(), row->origin, row->id, id);
+		te_event_derive_id(te_identity_of(row->origin), row->origin, row->id, id);
 }
 
 /* ---- CloudEvent --------------------------------------------------------- */

@@ -58,23 +58,60 @@ CREATE SEQUENCE todo_events_internal.log_floor MINVALUE 0 START 0 CACHE 1;
 COMMENT ON SEQUENCE todo_events_internal.log_floor IS
 'register: the highest log id that rotation has removed; a cursor below it cannot be continued';
 
-CREATE TABLE todo_events_internal.identity (
-	database_id uuid NOT NULL PRIMARY KEY,
-	created_at timestamptz NOT NULL
-) USING heap;
-COMMENT ON TABLE todo_events_internal.identity IS
-'who this database is: the namespace of its event ids. Not dumped, so that a restored copy is another database';
-INSERT INTO todo_events_internal.identity VALUES (pg_catalog.gen_random_uuid(), pg_catalog.now());
-
 CREATE TABLE todo_events_internal.epoch (
-	epoch integer NOT NULL PRIMARY KEY,
+	epoch integer NOT NULL,
 	first_id bigint NOT NULL,
 	started_at timestamptz NOT NULL,
-	reason text NOT NULL
+	reason text NOT NULL,
+	database_id uuid NOT NULL,
+	origin integer NOT NULL,
+	cluster bigint NOT NULL,
+	database oid NOT NULL,
+	timeline bigint NOT NULL,
+	branch text NOT NULL,
+	instance text NOT NULL
 ) USING heap;
 COMMENT ON TABLE todo_events_internal.epoch IS
-'epochs of the log: cursors of an earlier one hold up to the id at which the next began';
-INSERT INTO todo_events_internal.epoch VALUES (1, 1, pg_catalog.now(), 'created');
+'who this database is, and since when: a row is appended when the extension is created, at a promotion or recovery, and by todo_events.adopt(). Where its latest facts are not those of the server, the database is a copy. Not dumped, so that a restored copy is another database';
+COMMENT ON COLUMN todo_events_internal.epoch.epoch IS '1, 2, 3 ...: part of every cursor that clients hold';
+COMMENT ON COLUMN todo_events_internal.epoch.first_id IS 'log ids from here on belong to it: a cursor of an earlier epoch and another origin holds up to here';
+COMMENT ON COLUMN todo_events_internal.epoch.started_at IS 'when it was noted';
+COMMENT ON COLUMN todo_events_internal.epoch.reason IS 'why it began';
+COMMENT ON COLUMN todo_events_internal.epoch.database_id IS 'the database: the namespace of its event ids';
+COMMENT ON COLUMN todo_events_internal.epoch.origin IS 'hash of the facts; every row of the log has that of its writer';
+COMMENT ON COLUMN todo_events_internal.epoch.cluster IS 'system identifier of the server';
+COMMENT ON COLUMN todo_events_internal.epoch.database IS 'oid of the database';
+COMMENT ON COLUMN todo_events_internal.epoch.timeline IS 'timeline that the server wrote';
+COMMENT ON COLUMN todo_events_internal.epoch.branch IS 'Neon branch; empty elsewhere';
+COMMENT ON COLUMN todo_events_internal.epoch.instance IS 'todo_events.instance; empty if it was not set';
+
+CREATE FUNCTION todo_events_internal.begin_epoch() RETURNS void
+	LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'te_begin_epoch';
+COMMENT ON FUNCTION todo_events_internal.begin_epoch() IS
+'begins the first epoch, when the extension is created';
+SELECT todo_events_internal.begin_epoch();
+
+-- What acts outside the database says which database has made it: a restored
+-- dump is known by its rows, and none of them acts before adopt().
+CREATE FUNCTION todo_events_internal.database_id() RETURNS uuid
+	LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'te_database_id';
+COMMENT ON FUNCTION todo_events_internal.database_id() IS
+'who this database is: the namespace of its event ids, and what its rows of configuration carry';
+
+CREATE FUNCTION todo_events_internal.own_row() RETURNS trigger
+	LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'te_own_row';
+COMMENT ON FUNCTION todo_events_internal.own_row() IS
+'marks a new row as made by this database, unless a dump says which one has made it';
+
+CREATE TRIGGER own_row BEFORE INSERT ON todo_events.setting_config
+FOR EACH ROW EXECUTE FUNCTION todo_events_internal.own_row();
+COMMENT ON TRIGGER own_row ON todo_events.setting_config IS 'says which database has made the row';
+
+CREATE FUNCTION todo_events.adopt(backlog text DEFAULT 'discard') RETURNS boolean
+	LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+	SECURITY DEFINER AS 'MODULE_PATHNAME', 'te_adopt';
+COMMENT ON FUNCTION todo_events.adopt(text) IS
+'makes a copy of a database (a restored dump, a database made from a template, a clone with another todo_events.instance, a Neon branch, a pg_upgrade without an instance) a database of its own, which sends events from then on. backlog: ''discard'' moves every reader to the log''s end, ''send'' goes on with what the original had not sent when it was copied. Returns false, and does nothing, where there is no copy. Errors: 22023 another backlog, 25006 on a standby';
 
 CREATE FUNCTION todo_events_internal.render(row_ todo_events_internal.log) RETURNS json
 	LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'te_render';

@@ -147,6 +147,7 @@ log_deaf(void)
 
 static const TeRole log_role = {
 	.name = "log",
+	.local = true,
 	.enabled = log_enabled,
 	.start = log_start,
 	.stop = log_stop,

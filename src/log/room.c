@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "log/adopt.h"
 #include "log/idempotency.h"
 #include "log/identity.h"
 #include "log/log.h"
@@ -16,6 +17,7 @@ te_log_init(void)
 {
 	te_ring_init();
 	te_identity_init();
+	te_adopt_init();
 	te_log_append_init();
 	te_idempotency_init();
 	te_maintain_init();

@@ -5,9 +5,9 @@
  *
  *	token = "te1." epoch "." origin "." mark
  *
- * Opaque to clients, at most 200 bytes.  A token of an earlier epoch is good
- * up to the id at which the next one began; one that has not accounted for
- * ids which rotation has removed is gone.
+ * Opaque to clients, at most 200 bytes.  A token of an earlier epoch and
+ * another origin is good up to the id at which the next epoch began; one that
+ * has not accounted for ids which rotation has removed is gone.
  *
  * The origin (identity.c) is that of the server which gave the token.  After
  * a promotion or a recovery to a point in time ids are drawn again which the
@@ -26,53 +26,33 @@
 #include "utils/rel.h"
 
 #include "log/cursor.h"
+#include "log/epoch.h"
 #include "log/log.h"
 #include "log/ring.h"
 #include "log/row.h"
 #include "runtime/errors.h"
 
-/* the newest epoch, and the id at which the epoch after "epoch" began (0: it is the newest) */
-static int32
-read_epochs(int32 epoch, int64 *next_began)
+/* the id at which the epoch after this one began; 0: it is the newest, or none is known */
+static int64
+next_began(int32 epoch)
 {
-	Relation	rel = table_open(te_internal_relation("epoch"), AccessShareLock);
-	TableScanDesc scan = table_beginscan_catalog(rel, 0, NULL);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	int32		newest = 0;
-	int32		next = PG_INT32_MAX;
+	int			count;
+	const TeEpoch *all = te_epochs(&count);
 
-	*next_began = 0;
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
-	{
-		bool		isnull;
-		int32		number = DatumGetInt32(slot_getattr(slot, 1, &isnull));
-
-		newest = Max(newest, number);
-		if (number > epoch && number < next)
-		{
-			next = number;
-			*next_began = DatumGetInt64(slot_getattr(slot, 2, &isnull));
-		}
-	}
-	ExecDropSingleTupleTableSlot(slot);
-	table_endscan(scan);
-	table_close(rel, AccessShareLock);
-	return newest;
+	for (int i = 0; i < count; i++)
+		if (all[i].number > epoch)
+			return all[i].first_id;
+	return 0;
 }
 
 char *
 te_token_format(const TeMark *mark, uint64 next)
 {
-	static int32 epoch = 0;
-	int64		ignored;
 	char		prefix[48];
 	char	   *text;
 	char	   *token;
 
-	/* an epoch begins only when no engine runs: a backend never sees two */
-	if (epoch == 0)
-		epoch = read_epochs(PG_INT32_MAX, &ignored);
-	snprintf(prefix, sizeof(prefix), "te1.%x.%x.", (unsigned) epoch, (unsigned) te_log_origin());
+	snprintf(prefix, sizeof(prefix), "te1.%x.%x.", (unsigned) te_epoch_newest()->number, (unsigned) te_log_origin());
 	text = te_mark_format(mark, next, TE_TOKEN_MAX - (int) strlen(prefix));
 	token = psprintf("%s%s", prefix, text);
 	pfree(text);
@@ -99,8 +79,8 @@ te_token_parse(TeMark *mark, const char *token)
 	unsigned	epoch;
 	unsigned	origin;
 	int			used = 0;
-	int32		newest;
-	int64		next_began;
+	bool		own;
+	int64		next;
 	int64		low;
 
 	if (strlen(token) > TE_TOKEN_MAX ||
@@ -114,11 +94,12 @@ te_token_parse(TeMark *mark, const char *token)
 	/* transaction ids that a crash took back have ended, whoever gets them next */
 	te_mark_limit_xids(mark, U64FromFullTransactionId(ReadNextFullTransactionId()));
 
-	newest = read_epochs((int32) epoch, &next_began);
+	own = (int32) origin == te_log_origin();
+	next = own ? 0 : next_began((int32) epoch);
 	low = te_mark_low(mark);
-	if ((int32) epoch > newest || mark->high > te_log_last_id() ||
-		(next_began > 0 && mark->high >= next_began) ||
-		low <= te_log_floor())
+	if (mark->high > te_log_last_id() || low <= te_log_floor() ||
+		(!own && (int32) epoch > te_epoch_newest()->number) ||
+		(next > 0 && mark->high >= next))
 		ereport(ERROR,
 				(errcode(ERRCODE_TE_CURSOR_GONE),
 				 errmsg("cursor is not in the event log any more"),
@@ -126,7 +107,7 @@ te_token_parse(TeMark *mark, const char *token)
 						   (long long) te_log_floor(), (long long) low),
 				 errhint("Load the present state anew, together with todo_events.cursor(), and read on from there.")));
 
-	if ((int32) origin != te_log_origin() && !row_has_origin(mark->high, (int32) origin))
+	if (!own && !row_has_origin(mark->high, (int32) origin))
 		ereport(ERROR,
 				(errcode(ERRCODE_TE_CURSOR_GONE),
 				 errmsg("cursor is not in the event log any more"),

@@ -18,6 +18,7 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "log/adopt.h"
 #include "log/cursor.h"
 #include "log/event.h"
 #include "log/ring.h"
@@ -249,6 +250,7 @@ te_wait_for_delivery(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_TE_NO_DESTINATION),
 				 errmsg("there is nothing to deliver to"),
 				 errhint("Set todo_events.brokers.")));
+	te_adopt_require();
 	db = te_shmem_available() ? te_shmem_my_database(true) : NULL;
 	if (db == NULL)
 		ereport(ERROR,

@@ -9,6 +9,7 @@ CREATE TABLE todo_events.topic_config (
 	key_by text NOT NULL DEFAULT 'task',
 	create_topic boolean NOT NULL DEFAULT true,
 	is_default boolean NOT NULL DEFAULT false,
+	database_id uuid,
 	CONSTRAINT topic_config_pkey PRIMARY KEY (topic),
 	CONSTRAINT topic_config_topic_check
 		CHECK (topic OPERATOR(pg_catalog.~) '^[a-zA-Z0-9._-]{1,249}$' AND topic NOT IN ('.', '..')),
@@ -26,11 +27,13 @@ COMMENT ON COLUMN todo_events.topic_config.key_by IS
 'Kafka key of its messages, and so what their order is kept by: task (the task''s key, or the one given to publish()) or user (where an event has no user: task)';
 COMMENT ON COLUMN todo_events.topic_config.create_topic IS 'create it when it does not exist on the broker?';
 COMMENT ON COLUMN todo_events.topic_config.is_default IS 'row of the extension, never changed; set by the system, such rows are not dumped';
+COMMENT ON COLUMN todo_events.topic_config.database_id IS 'database that has made the row, set by the system: where it is another''s, nothing is sent before todo_events.adopt()';
 
 CREATE TABLE todo_events.route_config (
 	pattern text NOT NULL,
 	topic text NOT NULL,
 	is_default boolean NOT NULL DEFAULT false,
+	database_id uuid,
 	CONSTRAINT route_config_pkey PRIMARY KEY (pattern, topic),
 	CONSTRAINT route_config_topic_fkey FOREIGN KEY (topic)
 		REFERENCES todo_events.topic_config (topic) ON UPDATE CASCADE ON DELETE CASCADE,
@@ -43,6 +46,7 @@ COMMENT ON COLUMN todo_events.route_config.pattern IS
 'task.*, reminder.*, notification.* (or with one name, task.created): built-in events, whatever prefix their attachment has; otherwise a full type name, a beginning that ends in .* (com.example.*), or * for every event';
 COMMENT ON COLUMN todo_events.route_config.topic IS 'topic of todo_events.topic_config; with it the route is renamed and removed';
 COMMENT ON COLUMN todo_events.route_config.is_default IS 'row of the extension, never changed; set by the system, such rows are not dumped';
+COMMENT ON COLUMN todo_events.route_config.database_id IS 'database that has made the row, set by the system: where it is another''s, nothing is sent before todo_events.adopt()';
 
 CREATE TABLE todo_events.default_removed (
 	kind text NOT NULL,
@@ -75,15 +79,20 @@ SELECT pg_catalog.pg_extension_config_dump('todo_events.topic_config', 'WHERE NO
 SELECT pg_catalog.pg_extension_config_dump('todo_events.route_config', 'WHERE NOT is_default');
 SELECT pg_catalog.pg_extension_config_dump('todo_events.default_removed', '');
 
+CREATE TRIGGER own_row BEFORE INSERT ON todo_events.topic_config
+FOR EACH ROW EXECUTE FUNCTION todo_events_internal.own_row();
+COMMENT ON TRIGGER own_row ON todo_events.topic_config IS 'says which database has made the row';
+
 CREATE FUNCTION todo_events_internal.topic_config_before() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	NEW.is_default := false;
+	NEW.database_id := COALESCE(NEW.database_id, todo_events_internal.database_id());
 	IF TG_OP = 'INSERT' THEN
 		UPDATE todo_events.topic_config AS t
 		SET partitions = NEW.partitions, retention = NEW.retention, key_by = NEW.key_by,
-			create_topic = NEW.create_topic
+			create_topic = NEW.create_topic, database_id = NEW.database_id
 		WHERE t.topic = NEW.topic AND t.is_default;
 		IF FOUND THEN
 			RETURN NULL;
@@ -100,13 +109,18 @@ FOR EACH ROW EXECUTE FUNCTION todo_events_internal.topic_config_before();
 COMMENT ON TRIGGER topic_config_before ON todo_events.topic_config IS
 'marks rows as the user''s, and lets an inserted one take the place of the extension''s own';
 
+CREATE TRIGGER own_row BEFORE INSERT ON todo_events.route_config
+FOR EACH ROW EXECUTE FUNCTION todo_events_internal.own_row();
+COMMENT ON TRIGGER own_row ON todo_events.route_config IS 'says which database has made the row';
+
 CREATE FUNCTION todo_events_internal.route_config_before() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	NEW.is_default := false;
+	NEW.database_id := COALESCE(NEW.database_id, todo_events_internal.database_id());
 	IF TG_OP = 'INSERT' THEN
-		UPDATE todo_events.route_config AS r SET topic = r.topic
+		UPDATE todo_events.route_config AS r SET database_id = NEW.database_id
 		WHERE r.pattern = NEW.pattern AND r.topic = NEW.topic AND r.is_default;
 		IF FOUND THEN
 			RETURN NULL;
@@ -261,7 +275,7 @@ CREATE FUNCTION todo_events.wait_for_delivery(timeout interval DEFAULT '10 secon
 LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'te_wait_for_delivery';
 COMMENT ON FUNCTION todo_events.wait_for_delivery(interval) IS
-'waits until every event committed before this call is acknowledged by the broker, or is a dead letter: true; false when the time is over first. For an application''s own tests. Errors: 25001 this transaction has appended events itself, TE001 no worker serves this database, TE002 no brokers are set';
+'waits until every event committed before this call is acknowledged by the broker, or is a dead letter: true; false when the time is over first. For an application''s own tests. Errors: 25001 this transaction has appended events itself, TE001 no worker serves this database, TE002 no brokers are set, TE003 this database is a copy that is not adopted';
 
 CREATE FUNCTION todo_events_internal.reader_lag(
 	OUT reader text, OUT events_behind bigint, OUT exact boolean, OUT oldest_undelivered_at timestamptz,

@@ -23,6 +23,7 @@
 #include "pgstat.h"
 #endif
 #include "utils/acl.h"
+#include "utils/guc_tables.h"
 #include "utils/lsyscache.h"	/* 18: get_database_name() */
 #include "utils/memutils.h"
 #if PG_VERSION_NUM >= 160000
@@ -84,6 +85,22 @@ te_compat_owns_relation(Oid relid, Oid roleid)
 #else
 #define te_compat_lxid() (MyProc->vxid.lxid)
 #endif
+
+/* a setting with its origins, NULL if there is none of that name; 16: by the server's own look-up */
+static inline struct config_generic *
+te_compat_find_guc(const char *name)
+{
+#if PG_VERSION_NUM >= 160000
+	return find_option(name, false, true, 0);
+#else
+	struct config_generic **all = get_guc_variables();
+
+	for (int i = 0; i < GetNumConfigOptions(); i++)
+		if (strcmp(all[i]->name, name) == 0)
+			return all[i];
+	return NULL;
+#endif
+}
 
 /* glibc 2.34 can close inherited descriptors in the spawned child */
 #if defined(__GLIBC__) && defined(__GLIBC_PREREQ)

@@ -48,6 +48,8 @@ PGDLLEXPORT void te_engine_main(Datum arg);
 
 static TeDatabase *slot = NULL;
 static Oid	extension_oid = InvalidOid;
+static bool (*may_act_callback) (void) = NULL;
+static bool may_act = false;
 static enum
 {
 	LEAVING_UNPLANNED, LEAVING_ABSENT, LEAVING_BARRED, LEAVING_RESTART
@@ -182,6 +184,18 @@ leave(int why, int code)
 }
 
 void
+te_worker_may_act_if(bool (*callback) (void))
+{
+	may_act_callback = callback;
+}
+
+bool
+te_engine_may_act(void)
+{
+	return may_act;
+}
+
+void
 te_engine_check(void)
 {
 	Oid			extension;
@@ -195,8 +209,11 @@ te_engine_check(void)
 	name = get_database_name(MyDatabaseId);
 	permitted = name && te_launcher_permits(name);
 	strlcpy(dbname, name ? name : "", sizeof(dbname));
-	if (OidIsValid(extension))
+	if (OidIsValid(extension) && permitted)
+	{
 		te_settings_refresh();
+		may_act = may_act_callback == NULL || may_act_callback();
+	}
 	te_worker_commit();
 
 	if (!permitted)

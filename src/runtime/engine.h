@@ -14,6 +14,9 @@
 /* settings may have changed: refresh them; does not return if this database has no engine any more */
 extern void te_engine_check(void);
 
+/* what te_engine_check() found: may roles that are not local run? */
+extern bool te_engine_may_act(void);
+
 /* worker.c: serves this slot's database until the process ends */
 pg_noreturn extern void te_worker_loop(TeDatabase *slot);
 

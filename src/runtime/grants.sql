@@ -29,6 +29,7 @@ BEGIN ATOMIC
 		('operator', 'function', 'detach_all', 'EXECUTE'),
 		('operator', 'function', 'read', 'EXECUTE'),
 		('operator', 'function', 'maintain', 'EXECUTE'),
+		('operator', 'function', 'adopt', 'EXECUTE'),
 		('operator', 'function', 'configure', 'EXECUTE'),
 		('operator', 'function', 'create_topic', 'EXECUTE'),
 		('operator', 'function', 'redrive', 'EXECUTE'),

@@ -16,6 +16,7 @@ CREATE TABLE todo_events.setting_config (
 	name text NOT NULL,
 	value text NOT NULL,
 	updated_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	database_id uuid,
 	CONSTRAINT setting_config_pkey PRIMARY KEY (name)
 ) USING heap;
 COMMENT ON TABLE todo_events.setting_config IS
@@ -23,6 +24,7 @@ COMMENT ON TABLE todo_events.setting_config IS
 COMMENT ON COLUMN todo_events.setting_config.name IS 'setting, without the prefix todo_events.';
 COMMENT ON COLUMN todo_events.setting_config.value IS 'value, as in the configuration file';
 COMMENT ON COLUMN todo_events.setting_config.updated_at IS 'when the row was written';
+COMMENT ON COLUMN todo_events.setting_config.database_id IS 'database that has made the row, set by the system: one of another has no effect before todo_events.adopt()';
 SELECT pg_catalog.pg_extension_config_dump('todo_events.setting_config', '');
 
 CREATE FUNCTION todo_events_internal.setting_config_row() RETURNS trigger

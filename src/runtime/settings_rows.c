@@ -254,6 +254,15 @@ te_configure(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+static bool
+same_value(HeapTuple a, HeapTuple b, TupleDesc desc, int column)
+{
+	char	   *x = SPI_getvalue(a, desc, column);
+	char	   *y = SPI_getvalue(b, desc, column);
+
+	return x && y ? strcmp(x, y) == 0 : x == y;
+}
+
 /* BEFORE ROW trigger of setting_config: the same checks, however the row came */
 PG_FUNCTION_INFO_V1(te_setting_config_row);
 Datum
@@ -279,7 +288,10 @@ te_setting_config_row(PG_FUNCTION_ARGS)
 
 	tuple = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
 	desc = RelationGetDescr(trigger->tg_relation);
-	check_row(SPI_getvalue(tuple, desc, 1), SPI_getvalue(tuple, desc, 2));
+	/* adopt() changes neither, and a row of another version may be there */
+	if (!TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ||
+		!same_value(trigger->tg_trigtuple, tuple, desc, 1) || !same_value(trigger->tg_trigtuple, tuple, desc, 2))
+		check_row(SPI_getvalue(tuple, desc, 1), SPI_getvalue(tuple, desc, 2));
 	now = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
 	return PointerGetDatum(heap_modify_tuple_by_cols(tuple, desc, 1, &column, &now, &isnull));
 }

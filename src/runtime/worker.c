@@ -413,7 +413,7 @@ reconsider_roles(void)
 			r->wanted = true;	/* to be asked again after the backoff */
 			continue;
 		}
-		r->wanted = answer != 0;
+		r->wanted = answer != 0 && (r->role->local || te_engine_may_act());
 		if (!r->running)
 		{
 			/* a new value may be the cure: try at once */

@@ -26,6 +26,9 @@ typedef struct TeRole
 {
 	const char *name;			/* shown in todo_events.workers */
 
+	/* acts on nothing outside the database: runs in a copy that nobody has adopted, too */
+	bool		local;
+
 	/* should it run, by the settings?  Called in a transaction. */
 	bool		(*enabled) (void);
 
@@ -57,6 +60,12 @@ typedef struct TeRole
 
 /* called from _PG_init by each room that has a role; order = order of steps */
 extern void te_worker_register_role(const TeRole *role);
+
+/*
+ * May roles that are not local run in this database?  Asked in a transaction
+ * when the engine starts and whenever settings have changed.
+ */
+extern void te_worker_may_act_if(bool (*callback) (void));
 
 /*
  * Sockets on the engine's wait set.  events: WL_SOCKET_READABLE and/or

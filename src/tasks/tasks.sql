@@ -14,6 +14,7 @@ CREATE TABLE todo_events.attachment_config (
 	start_sequence bigint NOT NULL,
 	attached_at timestamptz NOT NULL,
 	detached_at timestamptz,
+	database_id uuid,
 	CONSTRAINT attachment_config_pkey PRIMARY KEY (number)
 ) USING heap;
 COMMENT ON TABLE todo_events.attachment_config IS
@@ -26,6 +27,10 @@ COMMENT ON COLUMN todo_events.attachment_config.bare IS 'the keys of its tasks g
 COMMENT ON COLUMN todo_events.attachment_config.start_sequence IS 'number that rows count as having reached which have none yet';
 COMMENT ON COLUMN todo_events.attachment_config.attached_at IS 'when it was attached, the last time';
 COMMENT ON COLUMN todo_events.attachment_config.detached_at IS 'when it was detached, or found dropped; null while it is attached';
+COMMENT ON COLUMN todo_events.attachment_config.database_id IS 'database that has made the row, set by the system: where it is another''s, nothing is sent before todo_events.adopt()';
+CREATE TRIGGER own_row BEFORE INSERT ON todo_events.attachment_config
+FOR EACH ROW EXECUTE FUNCTION todo_events_internal.own_row();
+COMMENT ON TRIGGER own_row ON todo_events.attachment_config IS 'says which database has made the row';
 SELECT pg_catalog.pg_extension_config_dump('todo_events.attachment_config', '');
 SELECT pg_catalog.pg_extension_config_dump('todo_events.attachment_number', '');
 

@@ -1,0 +1,13 @@
+/*
+ * adopt.h
+ *	  Silence of copies, and its end.
+ */
+#ifndef TE_LOG_ADOPT_H
+#define TE_LOG_ADOPT_H
+
+/* raises ERRCODE_TE_NOT_ADOPTED if this database is a copy that nobody has adopted */
+extern void te_adopt_require(void);
+
+extern void te_adopt_init(void);
+
+#endif
