@@ -12,7 +12,8 @@ SELECT * FROM topics_now ORDER BY 1;
 SELECT * FROM routes_now ORDER BY 1, 2;
 SELECT topic, routes, state, broker_partitions FROM todo_events.topics ORDER BY 1;
 
--- refused
+-- refused; the rows shown in full hold the database's identity
+\set VERBOSITY terse
 SELECT todo_events.create_topic('');
 SELECT todo_events.create_topic('..');
 SELECT todo_events.create_topic('a b');
@@ -25,6 +26,7 @@ INSERT INTO todo_events.route_config VALUES ('', 'reminders');
 INSERT INTO todo_events.route_config VALUES ('a*', 'reminders');
 INSERT INTO todo_events.route_config VALUES ('*.a', 'reminders');
 INSERT INTO todo_events.route_config VALUES ('a b', 'reminders');
+\set VERBOSITY default
 
 -- topics and routes of a user, one that replaces a default, one default changed, some removed
 SELECT todo_events.create_topic('orders', partitions => NULL, retention => NULL);

@@ -33,7 +33,7 @@
 enum
 {
 	EPOCH_NUMBER = 1, EPOCH_FIRST_ID, EPOCH_STARTED_AT, EPOCH_REASON, EPOCH_DATABASE_ID, EPOCH_ORIGIN,
-	EPOCH_CLUSTER, EPOCH_DATABASE, EPOCH_TIMELINE, EPOCH_BRANCH, EPOCH_INSTANCE, EPOCH_COLUMNS = EPOCH_INSTANCE
+	EPOCH_CLUSTER, EPOCH_DATABASE, EPOCH_TIMELINE, EPOCH_BRANCH, EPOCH_INSTANCE, EPOCH_COLUMNS = EPOCH_INSTANCE	/* a later version may have more */
 };
 
 static TeEpoch *epochs = NULL;
@@ -62,6 +62,8 @@ read_epochs(void)
 	SysScanDesc scan;
 	HeapTuple	tuple;
 	int			room = 8;
+	Datum	   *values = palloc(RelationGetNumberOfAttributes(rel) * sizeof(Datum));
+	bool	   *nulls = palloc(RelationGetNumberOfAttributes(rel) * sizeof(bool));
 
 	if (context == NULL)
 		context = AllocSetContextCreate(TopMemoryContext, "todo_events epochs", ALLOCSET_SMALL_SIZES);
@@ -73,8 +75,6 @@ read_epochs(void)
 	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		Datum		values[EPOCH_COLUMNS];
-		bool		nulls[EPOCH_COLUMNS];
 		TeEpoch    *e;
 
 		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
@@ -92,6 +92,8 @@ read_epochs(void)
 		e->facts.instance = MemoryContextStrdup(context, TextDatumGetCString(values[EPOCH_INSTANCE - 1]));
 	}
 	systable_endscan(scan);
+	pfree(values);
+	pfree(nulls);
 	table_close(rel, AccessShareLock);
 	qsort(epochs, nepochs, sizeof(TeEpoch), compare);
 }

@@ -207,15 +207,14 @@ read_config(TeAttachment *att, Oid root)
 	SysScanDesc scan;
 	HeapTuple	tuple;
 	bool		found = false;
+	Datum	   *values = palloc(RelationGetNumberOfAttributes(config) * sizeof(Datum));
+	bool	   *nulls = palloc(RelationGetNumberOfAttributes(config) * sizeof(bool));
 
 	ScanKeyInit(&key, TE_ATTACHMENT_NUMBER, BTEqualStrategyNumber, F_INT4EQ,
 				Int32GetDatum(att->number));
 	scan = systable_beginscan(config, index, OidIsValid(index), NULL, 1, &key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		Datum		values[TE_ATTACHMENT_COLUMNS];
-		bool		nulls[TE_ATTACHMENT_COLUMNS];
-
 		heap_deform_tuple(tuple, RelationGetDescr(config), values, nulls);
 		if (!nulls[TE_ATTACHMENT_DETACHED_AT - 1] ||
 			DatumGetObjectId(values[TE_ATTACHMENT_RELATION - 1]) != root)
@@ -231,6 +230,8 @@ read_config(TeAttachment *att, Oid root)
 	}
 	systable_endscan(scan);
 	table_close(config, AccessShareLock);
+	pfree(values);
+	pfree(nulls);
 	return found;
 }
 

@@ -56,12 +56,12 @@ typedef enum TeDoneKind
 	TE_DONE_VALUE				/* the column has this value */
 } TeDoneKind;
 
-/* columns of todo_events.attachment_config */
+/* columns of todo_events.attachment_config; a later version of the extension may have more */
 enum
 {
 	TE_ATTACHMENT_NUMBER = 1, TE_ATTACHMENT_RELATION, TE_ATTACHMENT_NAME, TE_ATTACHMENT_TYPE_PREFIX,
 	TE_ATTACHMENT_BARE, TE_ATTACHMENT_START_SEQUENCE, TE_ATTACHMENT_ATTACHED_AT,
-	TE_ATTACHMENT_DETACHED_AT, TE_ATTACHMENT_COLUMNS = TE_ATTACHMENT_DETACHED_AT
+	TE_ATTACHMENT_DETACHED_AT
 };
 
 typedef struct TeAttachment

@@ -47,6 +47,8 @@ read_rows(void)
 	Relation	rel;
 	SysScanDesc scan;
 	HeapTuple	tuple;
+	Datum	   *values;
+	bool	   *nulls;
 
 	if (context == NULL)
 		context = AllocSetContextCreate(CacheMemoryContext, "todo_events attachment_config",
@@ -60,12 +62,12 @@ read_rows(void)
 	rows = hash_create("todo_events attachment_config", 16, &info,
 					   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	rel = table_open(oid, AccessShareLock);
+	values = palloc(RelationGetNumberOfAttributes(rel) * sizeof(Datum));
+	nulls = palloc(RelationGetNumberOfAttributes(rel) * sizeof(bool));
 	config = oid;				/* before the scan: a change meanwhile makes us read again */
 	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		Datum		values[TE_ATTACHMENT_COLUMNS];
-		bool		nulls[TE_ATTACHMENT_COLUMNS];
 		ConfigRow  *row;
 		bool		found;
 
@@ -77,6 +79,8 @@ read_rows(void)
 			DatumGetTimestampTz(values[TE_ATTACHMENT_DETACHED_AT - 1]);
 	}
 	systable_endscan(scan);
+	pfree(values);
+	pfree(nulls);
 	table_close(rel, AccessShareLock);
 }
 
