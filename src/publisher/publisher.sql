@@ -29,14 +29,14 @@ COMMENT ON COLUMN todo_events.topic_config.create_topic IS 'create it when it do
 COMMENT ON COLUMN todo_events.topic_config.is_default IS 'row of the extension, never changed; set by the system, such rows are not dumped';
 COMMENT ON COLUMN todo_events.topic_config.database_id IS 'database that has made the row, set by the system: where it is another''s, nothing is sent before todo_events.adopt()';
 
+-- No foreign key: a parallel pg_restore may load routes before their topics.
+-- The triggers below do its work, and let rows of a dump in.
 CREATE TABLE todo_events.route_config (
 	pattern text NOT NULL,
 	topic text NOT NULL,
 	is_default boolean NOT NULL DEFAULT false,
 	database_id uuid,
 	CONSTRAINT route_config_pkey PRIMARY KEY (pattern, topic),
-	CONSTRAINT route_config_topic_fkey FOREIGN KEY (topic)
-		REFERENCES todo_events.topic_config (topic) ON UPDATE CASCADE ON DELETE CASCADE,
 	CONSTRAINT route_config_pattern_check
 		CHECK (pattern OPERATOR(pg_catalog.~) '^(\*|[^*[:space:]]+|[^*[:space:]]+\.\*)$')
 ) USING heap;
@@ -79,10 +79,6 @@ SELECT pg_catalog.pg_extension_config_dump('todo_events.topic_config', 'WHERE NO
 SELECT pg_catalog.pg_extension_config_dump('todo_events.route_config', 'WHERE NOT is_default');
 SELECT pg_catalog.pg_extension_config_dump('todo_events.default_removed', '');
 
-CREATE TRIGGER own_row BEFORE INSERT ON todo_events.topic_config
-FOR EACH ROW EXECUTE FUNCTION todo_events_internal.own_row();
-COMMENT ON TRIGGER own_row ON todo_events.topic_config IS 'says which database has made the row';
-
 CREATE FUNCTION todo_events_internal.topic_config_before() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -109,15 +105,19 @@ FOR EACH ROW EXECUTE FUNCTION todo_events_internal.topic_config_before();
 COMMENT ON TRIGGER topic_config_before ON todo_events.topic_config IS
 'marks rows as the user''s, and lets an inserted one take the place of the extension''s own';
 
-CREATE TRIGGER own_row BEFORE INSERT ON todo_events.route_config
-FOR EACH ROW EXECUTE FUNCTION todo_events_internal.own_row();
-COMMENT ON TRIGGER own_row ON todo_events.route_config IS 'says which database has made the row';
-
 CREATE FUNCTION todo_events_internal.route_config_before() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	NEW.is_default := false;
+	IF NEW.database_id IS NULL OR TG_OP = 'UPDATE' AND NEW.topic <> OLD.topic THEN
+		PERFORM FROM todo_events.topic_config AS t WHERE t.topic = NEW.topic FOR KEY SHARE;
+		IF NOT FOUND THEN
+			RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation',
+				MESSAGE = pg_catalog.format('topic "%s" of the route is not configured', NEW.topic),
+				HINT = 'Configure it first, with todo_events.create_topic().';
+		END IF;
+	END IF;
 	NEW.database_id := COALESCE(NEW.database_id, todo_events_internal.database_id());
 	IF TG_OP = 'INSERT' THEN
 		UPDATE todo_events.route_config AS r SET database_id = NEW.database_id
@@ -132,7 +132,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION todo_events_internal.route_config_before() IS
-'marks rows as the user''s, and lets an inserted one take the place of the extension''s own';
+'marks rows as the user''s, lets an inserted one take the place of the extension''s own, and refuses one whose topic is not configured unless it comes from a dump';
 CREATE TRIGGER route_config_before BEFORE INSERT OR UPDATE ON todo_events.route_config
 FOR EACH ROW EXECUTE FUNCTION todo_events_internal.route_config_before();
 COMMENT ON TRIGGER route_config_before ON todo_events.route_config IS
@@ -146,10 +146,15 @@ BEGIN
 		INSERT INTO todo_events.default_removed (kind, name) VALUES ('topic', OLD.topic)
 		ON CONFLICT DO NOTHING;
 	END IF;
+	IF TG_OP = 'DELETE' THEN
+		DELETE FROM todo_events.route_config AS r WHERE r.topic = OLD.topic;
+	ELSIF NEW.topic <> OLD.topic THEN
+		UPDATE todo_events.route_config AS r SET topic = NEW.topic WHERE r.topic = OLD.topic;
+	END IF;
 	RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION todo_events_internal.topic_config_after() IS 'keeps the names of removed topics';
+COMMENT ON FUNCTION todo_events_internal.topic_config_after() IS 'keeps the names of removed topics; routes are renamed and removed with them';
 CREATE TRIGGER topic_config_after AFTER UPDATE OR DELETE ON todo_events.topic_config
 FOR EACH ROW EXECUTE FUNCTION todo_events_internal.topic_config_after();
 COMMENT ON TRIGGER topic_config_after ON todo_events.topic_config IS 'keeps the names of removed topics';

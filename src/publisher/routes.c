@@ -145,8 +145,8 @@ load_routes(void)
 		char	   *name = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2);
 		TeTopic    *topic = topic_find(name, strlen(name));
 
-		/* a foreign key keeps routes to topics that have a row */
-		if (topic == NULL)
+		/* one from a dump whose topic was not in it leads nowhere */
+		if (topic == NULL || !topic->configured)
 			continue;
 		routes[route_count].pattern =
 			MemoryContextStrdup(route_context,
