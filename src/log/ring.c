@@ -43,6 +43,7 @@
 #include "log/ring.h"
 #include "runtime/compat.h"
 #include "runtime/errors.h"
+#include "runtime/own.h"
 
 typedef struct TeRing
 {
@@ -85,23 +86,33 @@ ring_relcache_callback(Datum arg, Oid relid)
 	}
 }
 
+pg_noreturn static void
+no_relation(const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_TABLE),
+			 errmsg("relation todo_events_internal.%s does not exist", name),
+			 errhint("Create the extension todo_events in this database, or run ALTER EXTENSION todo_events UPDATE.")));
+}
+
 static Oid
 ring_relation(Oid namespace, const char *name)
 {
 	Oid			oid = get_relname_relid(name, namespace);
 
 	if (!OidIsValid(oid))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation todo_events_internal.%s does not exist", name),
-				 errhint("Create the extension todo_events in this database, or run ALTER EXTENSION todo_events UPDATE.")));
+		no_relation(name);
 	return oid;
 }
 
 Oid
 te_internal_relation(const char *name)
 {
-	return ring_relation(get_namespace_oid("todo_events_internal", true), name);
+	Oid			oid = te_own_relation("todo_events_internal", name);
+
+	if (!OidIsValid(oid))
+		no_relation(name);
+	return oid;
 }
 
 static TeRing *
@@ -115,8 +126,9 @@ ring_get(TeRingId id)
 	if (OidIsValid(ring->parent))
 		return ring;
 
-	namespace = get_namespace_oid("todo_events_internal", true);
-	parent = ring_relation(namespace, ring->name);
+	/* the extension's, and so all else in its schema is */
+	parent = te_internal_relation(ring->name);
+	namespace = get_rel_namespace(parent);
 	snprintf(name, sizeof(name), "%s_segment", ring->name);
 	ring->reg = ring_relation(namespace, name);
 	for (int i = 0; i < ring->segments; i++)

@@ -29,11 +29,12 @@
 
 #include "publisher/letter_store.h"
 #include "runtime/compat.h"
+#include "runtime/own.h"
 
 static Oid
 internal_relation(const char *name)
 {
-	Oid			oid = get_relname_relid(name, get_namespace_oid("todo_events_internal", false));
+	Oid			oid = te_own_relation("todo_events_internal", name);
 
 	if (!OidIsValid(oid))
 		ereport(ERROR,

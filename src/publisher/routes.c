@@ -13,12 +13,14 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
 #include "executor/spi.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
 #include "log/event.h"
 #include "publisher/routes.h"
+#include "runtime/own.h"
 #include "runtime/settings.h"
 
 #define MAX_TARGETS		255
@@ -181,6 +183,9 @@ te_routes_load(void)
 	cache = hash_create("todo_events targets", 64, &control,
 						HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 
+	/* held, so that the statements' names mean these tables and nothing that came in their place */
+	table_close(te_own_table_open("todo_events", "topic_config", AccessShareLock), NoLock);
+	table_close(te_own_table_open("todo_events", "route_config", AccessShareLock), NoLock);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR), errmsg("SPI_connect failed")));

@@ -22,7 +22,9 @@
 
 #include "publisher/topics.h"
 #include "runtime/clock.h"
+#include "runtime/compat.h"
 #include "runtime/errors.h"
+#include "runtime/own.h"
 #include "runtime/shmem.h"
 #include "runtime/wake.h"
 #include "runtime/worker.h"
@@ -32,16 +34,15 @@
 bool
 te_topic_exists(const char *name)
 {
-	Oid			namespace = get_namespace_oid("todo_events", false);
-	Relation	rel = table_open(get_relname_relid("topic_config", namespace), AccessShareLock);
-	Oid			index = get_relname_relid("topic_config_pkey", namespace);
+	Relation	rel = te_own_table_open("todo_events", "topic_config", AccessShareLock);
+	Oid			index = te_compat_primary_key(rel);
 	ScanKeyData key;
 	SysScanDesc scan;
 	bool		found;
 
 	/* the table's own rights do not matter: publish() is granted by itself */
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(name));
-	scan = systable_beginscan(rel, index, true, NULL, 1, &key);
+	scan = systable_beginscan(rel, index, OidIsValid(index), NULL, 1, &key);
 	found = HeapTupleIsValid(systable_getnext(scan));
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);

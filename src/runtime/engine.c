@@ -21,6 +21,7 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "catalog/pg_authid.h"
 #include "commands/extension.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -87,14 +88,18 @@ static const struct
 	{"IntervalStyle", "postgres"},
 	{"bytea_output", "hex"},
 	{"extra_float_digits", "1"},
+	{"transform_null_equals", "off"},
 	{"jit", "off"},
 	{"max_parallel_workers_per_gather", "0"},
 	{"application_name", "todo_events engine"},
+	{"role", "none"},
 };
 
 static void
 pin_settings(void)
 {
+	/* the database's owner may have set another for all its sessions */
+	SetSessionAuthorization(BOOTSTRAP_SUPERUSERID, true);
 	for (size_t i = 0; i < lengthof(pinned); i++)
 	{
 		if (GetConfigOption(pinned[i].name, true, false) == NULL)

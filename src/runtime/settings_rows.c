@@ -22,17 +22,14 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
-#include "catalog/dependency.h"
-#include "catalog/namespace.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
-#include "commands/extension.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "runtime/errors.h"
+#include "runtime/own.h"
 #include "runtime/settings_registry.h"
 #include "runtime/wake.h"
 #include "runtime/worker.h"
@@ -75,24 +72,6 @@ relcache_changed(Datum arg, Oid relid)
 	}
 }
 
-/*
- * A table of ours, or InvalidOid.  That it belongs to the extension is
- * checked, because without the extension anybody may make a schema of this
- * name.
- */
-static Oid
-own_table(const char *schema, const char *name)
-{
-	Oid			namespace = get_namespace_oid(schema, true);
-	Oid			relid = OidIsValid(namespace) ? get_relname_relid(name, namespace) : InvalidOid;
-	Oid			extension = get_extension_oid("todo_events", true);
-
-	if (!OidIsValid(relid) || !OidIsValid(extension) ||
-		getExtensionOfObject(RelationRelationId, relid) != extension)
-		return InvalidOid;
-	return relid;
-}
-
 void
 te_settings_refresh(void)
 {
@@ -114,7 +93,7 @@ te_settings_refresh(void)
 	memset(rows, 0, sizeof(rows));
 	MemoryContextReset(rows_context);
 
-	rows_relid = own_table("todo_events", "setting_config");
+	rows_relid = te_own_relation("todo_events", "setting_config");
 	/* before the scan: an invalidation that arrives during it makes us read again */
 	rows_valid = true;
 	te_settings_changed();
@@ -240,6 +219,9 @@ te_configure(PG_FUNCTION_ARGS)
 	check_row(text_to_cstring(DatumGetTextPP(values[0])),
 			  PG_ARGISNULL(1) ? NULL : text_to_cstring(DatumGetTextPP(values[1])));
 
+	/* held, so that the name means this table to the statement as well */
+	table_close(te_own_table_open("todo_events", "setting_config", RowExclusiveLock), NoLock);
+
 	/* as the caller, whose rights on the table are what permits it */
 	SPI_connect();
 	if (PG_ARGISNULL(1))
@@ -332,7 +314,7 @@ latest_secret(Relation rel, const char *name, int64 *last)
 char *
 te_setting_secret(const char *name)
 {
-	Oid			relid = own_table("todo_events_internal", "secret");
+	Oid			relid = te_own_relation("todo_events_internal", "secret");
 	Relation	rel;
 	char	   *value;
 	int64		last;
@@ -350,20 +332,14 @@ te_setting_secret(const char *name)
 static void
 append_secret(const char *name, const char *value)
 {
-	Oid			relid = own_table("todo_events_internal", "secret");
 	Relation	rel;
 	HeapTuple	tuple;
 	Datum		values[4];
 	bool		nulls[4] = {false};
 	int64		last;
 
-	if (!OidIsValid(relid))
-		ereport(ERROR,
-				errcode(ERRCODE_UNDEFINED_TABLE),
-				errmsg("table \"todo_events_internal.secret\" of the extension does not exist"));
-
 	/* numbers ascend because only one transaction at a time draws them */
-	rel = table_open(relid, ShareRowExclusiveLock);
+	rel = te_own_table_open("todo_events_internal", "secret", ShareRowExclusiveLock);
 	latest_secret(rel, NULL, &last);
 	values[0] = Int64GetDatum(last + 1);
 	values[1] = CStringGetTextDatum(name);
@@ -454,7 +430,7 @@ Datum
 te_settings_data(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	Oid			relid = own_table("todo_events_internal", "secret");
+	Oid			relid = te_own_relation("todo_events_internal", "secret");
 
 	InitMaterializedSRF(fcinfo, 0);
 	for (int i = 0; i < TE_SET_COUNT; i++)

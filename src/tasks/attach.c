@@ -36,6 +36,7 @@
 
 #include "runtime/compat.h"
 #include "runtime/errors.h"
+#include "runtime/own.h"
 #include "tasks/attach.h"
 #include "tasks/rows.h"
 
@@ -82,8 +83,8 @@ te_attach_execute(const char *format,...)
 int32
 te_attach_config(const char *query, int nargs, Oid *types, Datum *values, const char *nulls)
 {
-	Oid			config = te_attachment_config_oid();
-	Relation	rel = table_open(config, ShareRowExclusiveLock);
+	/* held, so that the statement's names mean the extension's own */
+	Relation	rel = te_own_table_open("todo_events", "attachment_config", ShareRowExclusiveLock);
 	int			nest_level = te_row_json_pin();
 	int32		result = 0;
 	Oid			save_user;

@@ -34,6 +34,7 @@
 
 #include "runtime/compat.h"
 #include "runtime/errors.h"
+#include "runtime/own.h"
 #include "tasks/attachment.h"
 
 const char *const te_column_role_names[TE_COLUMN_ROLES + 1] = {
@@ -63,21 +64,14 @@ static List *dead = NIL;		/* contexts of entries that were invalidated */
 Oid
 te_attachment_config_oid(void)
 {
-	Oid			namespace = get_namespace_oid("todo_events", true);
-
-	return OidIsValid(namespace) ? get_relname_relid("attachment_config", namespace) : InvalidOid;
+	return te_own_relation("todo_events", "attachment_config");
 }
 
 /* looked up without a check of rights: a writer has none, and needs none */
 Oid
 te_attachment_function_oid(void)
 {
-	Oid			namespace = get_namespace_oid("todo_events", true);
-
-	if (!OidIsValid(namespace))
-		return InvalidOid;
-	return GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum("capture"),
-						   PointerGetDatum(buildoidvector(NULL, 0)), ObjectIdGetDatum(namespace));
+	return te_own_function("todo_events", "capture");
 }
 
 Oid
@@ -201,7 +195,7 @@ not_attached(Relation rel)
 static bool
 read_config(TeAttachment *att, Oid root)
 {
-	Relation	config = table_open(te_attachment_config_oid(), AccessShareLock);
+	Relation	config = te_own_table_open("todo_events", "attachment_config", AccessShareLock);
 	Oid			index = te_compat_primary_key(config);
 	ScanKeyData key;
 	SysScanDesc scan;
