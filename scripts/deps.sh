@@ -16,9 +16,10 @@
 #
 #	build/deps/librdkafka   see scripts/librdkafka.sh
 #	build/deps/kafka/lib    Apache Kafka, the versions of scripts/kafka/pom.xml
+#	build/deps/pgspot       see scripts/pgspot.sh
 #	build/deps/cache        what was downloaded; a copied tree needs no network
 #
-# npm, Maven and apt use whatever registries and mirrors they are configured with.
+# npm, Maven, pip and apt use whatever registries and mirrors they are configured with.
 #
 # Environment: PG_CONFIG names the PostgreSQL to build for; PG_MAJOR picks the
 # version that is installed where there is none.
@@ -210,4 +211,4 @@ if [ "$what" = list ]; then
 fi
 install_packages "$what"
 "$top/scripts/librdkafka.sh"
-[ "$what" != test ] || fetch_kafka
+[ "$what" != test ] || { fetch_kafka; "$top/scripts/pgspot.sh" --install; }

@@ -9,6 +9,7 @@
 #	unit        functions and todo_events_io alone: no PostgreSQL server
 #	regress     pg_regress: sql/ against expected/
 #	isolation   pg_isolation_regress: test/isolation
+#	pgspot      the extension's script, for what could be hijacked in it
 #	pgtap       test/pgtap on a preloaded server
 #	tap         test/tap: real clusters, a real Kafka, faults
 #	e2e         test/e2e: applications not written for this
@@ -21,7 +22,7 @@
 # root, as the user postgres, in a directory of its own under TMPDIR. Servers are
 # private ones on free loopback ports. Whatever was started is ended.
 #
-# Results are counted by assertion where a suite speaks TAP (unit, pgtap, tap,
+# Results are counted by assertion where a suite speaks TAP (unit, pgspot, pgtap, tap,
 # e2e), by test file for regress and isolation, and as one for all others. A
 # suite that cannot run, leaves a process behind or takes too long has failed.
 # Logs are in build/test-logs. Exit code 0 if nothing failed.
@@ -33,7 +34,7 @@ set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-all=(unit regress isolation pgtap tap e2e model fuzz chaos)
+all=(unit regress isolation pgspot pgtap tap e2e model fuzz chaos)
 strict='-Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers'
 flags=${TE_CFLAGS-$strict}
 logs=$top/build/test-logs
@@ -259,6 +260,11 @@ suite_regress()
 suite_isolation()
 {
 	run_suite isolation 5 regress make installcheck REGRESS= TAP_TESTS=
+}
+
+suite_pgspot()
+{
+	run_suite pgspot 5 tap "${prove[@]}" --exec bash scripts/pgspot.sh
 }
 
 suite_pgtap()

@@ -142,20 +142,20 @@ COMMENT ON COLUMN todo_events.outbox.topic IS 'topic given to publish() or redri
 COMMENT ON COLUMN todo_events.outbox.event IS 'the CloudEvent 1.0 in structured JSON mode';
 
 CREATE FUNCTION todo_events.cursor() RETURNS text
-	LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog
-	SECURITY DEFINER AS 'MODULE_PATHNAME', 'te_cursor';
+	LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+	AS 'MODULE_PATHNAME', 'te_cursor';
 COMMENT ON FUNCTION todo_events.cursor() IS
 'the place in the log that fits the calling statement''s snapshot: everything which that snapshot sees is before it, everything else after it. Call it in the statement (or REPEATABLE READ transaction) that lists the tasks, and read() on from there. Returns an opaque token of at most 200 bytes';
 
 CREATE FUNCTION todo_events.read(INOUT cursor text, max integer DEFAULT 1000, OUT event text)
 	RETURNS SETOF record
-	LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1000 SET search_path = pg_catalog
-	SECURITY DEFINER AS 'MODULE_PATHNAME', 'te_read';
+	LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1000 SET search_path = pg_catalog, pg_temp
+	AS 'MODULE_PATHNAME', 'te_read';
 COMMENT ON FUNCTION todo_events.read(text, integer) IS
 'up to max events after a cursor (null: from the oldest kept), in order by task, each with the cursor to go on from. An event of a transaction that was still open is returned once it commits. Reading on from a cursor may repeat, never skip. Errors: 22023 not a cursor, TE410 beyond what the log keeps: load anew';
 
 CREATE FUNCTION todo_events.maintain() RETURNS integer
-	LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog
+	LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 	SECURITY DEFINER AS 'MODULE_PATHNAME', 'te_maintain';
 COMMENT ON FUNCTION todo_events.maintain() IS
 'rotates the event log and its companions where that is due, as the engine does by itself; for servers that do not preload the library. Not inside a transaction block. Returns the number of segments emptied';
