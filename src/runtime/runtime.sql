@@ -53,6 +53,8 @@ CREATE TABLE todo_events_internal.secret (
 COMMENT ON TABLE todo_events_internal.secret IS
 'secrets given through todo_events.secret_input: the row with the highest id of a name counts, an empty value removes it; not dumped, not shown to logical decoding';
 REVOKE ALL ON todo_events_internal.secret FROM PUBLIC;
+-- with no policy: not even for who may read all data
+ALTER TABLE todo_events_internal.secret ENABLE ROW LEVEL SECURITY;
 
 CREATE TABLE todo_events.secret_input (line text) USING heap;
 COMMENT ON TABLE todo_events.secret_input IS

@@ -253,6 +253,7 @@ te_setting_config_row(PG_FUNCTION_ARGS)
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 	HeapTuple	tuple;
 	TupleDesc	desc;
+	char	   *name;
 	int			column = 3;
 	Datum		now;
 	bool		isnull = false;
@@ -270,10 +271,16 @@ te_setting_config_row(PG_FUNCTION_ARGS)
 
 	tuple = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
 	desc = RelationGetDescr(trigger->tg_relation);
+	/* we come before the table's constraints */
+	name = SPI_getvalue(tuple, desc, 1);
+	if (name == NULL)
+		ereport(ERROR,
+				errcode(ERRCODE_NOT_NULL_VIOLATION),
+				errmsg("the setting's name must not be null"));
 	/* adopt() changes neither, and a row of another version may be there */
 	if (!TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ||
 		!same_value(trigger->tg_trigtuple, tuple, desc, 1) || !same_value(trigger->tg_trigtuple, tuple, desc, 2))
-		check_row(SPI_getvalue(tuple, desc, 1), SPI_getvalue(tuple, desc, 2));
+		check_row(name, SPI_getvalue(tuple, desc, 2));
 	now = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
 	return PointerGetDatum(heap_modify_tuple_by_cols(tuple, desc, 1, &column, &now, &isnull));
 }

@@ -4,8 +4,6 @@
 # its following of the log, are what is looked at.
 use strict;
 use warnings;
-use FindBin;
-use lib "$FindBin::RealBin/../lib";
 use TodoEvents;
 use TodoEvents::Rights;
 use IPC::Run ();
