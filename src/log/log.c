@@ -166,14 +166,16 @@ te_log_append(const TeEventInput *event)
 	bool		nulls[TE_LOG_COLUMNS] = {0};
 	MemoryContext caller;
 	const char *extra;
+	int64		size;
 	int64		id;
 
-	/* what could never be sent must not be promised */
-	if (unlikely(event->payload_len > TE_LOG_MAX_PAYLOAD))
+	/* what could never be sent must not be promised: the names of task and user are part of it */
+	size = (int64) event->payload_len + event->key.len + event->user.len;
+	if (unlikely(size > TE_LOG_MAX_PAYLOAD))
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("event of %d MB is larger than the event log takes (%d MB)",
-						event->payload_len / (1024 * 1024), TE_LOG_MAX_PAYLOAD / (1024 * 1024)),
+						(int) (size / (1024 * 1024)), TE_LOG_MAX_PAYLOAD / (1024 * 1024)),
 				 event->attachment == 0 ?
 				 errhint("Publish a reference to large data, not the data.") :
 				 errhint("Leave large columns out with the option \"exclude\" of todo_events.attach().")));

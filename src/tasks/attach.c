@@ -247,6 +247,35 @@ create_triggers(Relation rel, const TeAttachRequest *request, int32 number)
 	}
 }
 
+/*
+ * Code of the table's owner (a domain's check, a cast, an output function)
+ * runs with the owner's rights, whoever attaches the table.  An error in
+ * between needs no end: the abort puts the user back.
+ */
+typedef struct AsOwner
+{
+	Oid			save_user;
+	int			save_context;
+} AsOwner;
+
+static AsOwner
+as_owner_begin(Relation rel)
+{
+	AsOwner		saved;
+
+	GetUserIdAndSecContext(&saved.save_user, &saved.save_context);
+	if (rel->rd_rel->relowner != saved.save_user)
+		SetUserIdAndSecContext(rel->rd_rel->relowner,
+							   saved.save_context | SECURITY_RESTRICTED_OPERATION);
+	return saved;
+}
+
+static void
+as_owner_end(AsOwner saved)
+{
+	SetUserIdAndSecContext(saved.save_user, saved.save_context);
+}
+
 static void
 backfill(Oid relid)
 {
@@ -266,6 +295,7 @@ te_attach(Oid relid, TeAttachRequest *request, const char *completed, const TeAt
 {
 	const char *name = options->name;
 	Relation	rel;
+	AsOwner		saved;
 	int32		number;
 
 	te_check_relation(relid);
@@ -281,7 +311,9 @@ te_attach(Oid relid, TeAttachRequest *request, const char *completed, const TeAt
 				 errmsg("table \"%s\" is already attached", RelationGetRelationName(rel)),
 				 errhint("Call todo_events.detach() first to attach it in another way.")));
 	CheckTableNotInUse(rel, "todo_events.attach");
+	saved = as_owner_begin(rel);
 	te_check_columns(rel, request, completed);
+	as_owner_end(saved);
 	te_check_type_prefix(options->type_prefix);
 	if (name == NULL)
 		name = pstrdup(RelationGetRelationName(rel));
@@ -289,10 +321,14 @@ te_attach(Oid relid, TeAttachRequest *request, const char *completed, const TeAt
 
 	number = write_config(rel, options, name);
 	create_triggers(rel, request, number);
-	table_close(rel, NoLock);
 	CommandCounterIncrement();
 	if (options->snapshot)
+	{
+		saved = as_owner_begin(rel);
 		backfill(relid);
+		as_owner_end(saved);
+	}
+	table_close(rel, NoLock);
 	return number;
 }
 

@@ -154,10 +154,11 @@ before_truncate(TriggerData *trigdata)
 
 /* ---- the trigger function -------------------------------------------------- */
 
+/* a table's owner can make triggers by hand: right is only what attach() makes */
 static void
-expect_name(const TriggerData *trigdata, const char *name)
+expect(const TriggerData *trigdata, const char *name, bool right_event)
 {
-	if (strcmp(trigdata->tg_trigger->tgname, name) != 0)
+	if (!right_event || strcmp(trigdata->tg_trigger->tgname, name) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_TE_NOT_ATTACHABLE),
 				 errmsg("trigger \"%s\" of table \"%s\" must not call todo_events.capture()",
@@ -180,15 +181,17 @@ te_tasks_capture(PG_FUNCTION_ARGS)
 	{
 		if (TRIGGER_FIRED_AFTER(trigdata->tg_event))
 		{
-			expect_name(trigdata, TE_TRIGGER_CAPTURE);
+			expect(trigdata, TE_TRIGGER_CAPTURE, true);
 			after_row(te_attachment_get(trigdata->tg_relation), trigdata);
 			return PointerGetDatum(NULL);
 		}
-		expect_name(trigdata, TE_TRIGGER_SEQUENCE);
+		expect(trigdata, TE_TRIGGER_SEQUENCE, TRIGGER_FIRED_BEFORE(trigdata->tg_event) &&
+			   !TRIGGER_FIRED_BY_DELETE(trigdata->tg_event));
 		return PointerGetDatum(te_sequence_before(te_attachment_get(trigdata->tg_relation), trigdata));
 	}
 
-	expect_name(trigdata, TE_TRIGGER_TRUNCATE);
+	expect(trigdata, TE_TRIGGER_TRUNCATE, TRIGGER_FIRED_BEFORE(trigdata->tg_event) &&
+		   TRIGGER_FIRED_BY_TRUNCATE(trigdata->tg_event));
 	before_truncate(trigdata);
 	return PointerGetDatum(NULL);
 }

@@ -533,8 +533,8 @@ te_row_json_pin(void)
 		pin("extra_float_digits", "1");
 	if (strcmp(GetConfigOption("lc_monetary", false, false), "C") != 0)
 		pin("lc_monetary", "C");
-	if (strcmp(namespace_search_path, "pg_catalog") != 0)
-		pin("search_path", "pg_catalog");
+	if (strcmp(namespace_search_path, "pg_catalog, pg_temp") != 0)
+		pin("search_path", "pg_catalog, pg_temp");
 	return nest_level;
 }
 

@@ -15,7 +15,16 @@ CREATE TABLE todo_events.attachment_config (
 	attached_at timestamptz NOT NULL,
 	detached_at timestamptz,
 	database_id uuid,
-	CONSTRAINT attachment_config_pkey PRIMARY KEY (number)
+	CONSTRAINT attachment_config_pkey PRIMARY KEY (number),
+	-- as attach() has it; a row may also come from a dump, or from the extension's owner
+	CONSTRAINT attachment_config_number_check CHECK (number > 0),
+	CONSTRAINT attachment_config_name_check
+		CHECK (pg_catalog.octet_length(name) BETWEEN 1 AND 63 AND pg_catalog.strpos(name, '/') = 0),
+	CONSTRAINT attachment_config_type_prefix_check
+		CHECK (pg_catalog.length(type_prefix) <= 100
+			AND type_prefix OPERATOR(pg_catalog.~) '^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$'
+			AND type_prefix OPERATOR(pg_catalog.!~) '^com\.todo\.(reminder|notification|sync)(\.|$)'),
+	CONSTRAINT attachment_config_start_sequence_check CHECK (start_sequence >= 0)
 ) USING heap;
 COMMENT ON TABLE todo_events.attachment_config IS
 'attached tables, and those that were: the log may still hold their events. What their columns mean is said by their trigger todo_events_columns; see todo_events.attachments';
