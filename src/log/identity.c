@@ -30,7 +30,6 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xlog.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/lsyscache.h"
@@ -42,6 +41,7 @@
 #include "log/log.h"
 #include "log/ring.h"
 #include "runtime/instance.h"
+#include "runtime/own.h"
 
 const char *const te_identity_tables[] = {"setting_config", "attachment_config", "topic_config", "route_config", NULL};
 
@@ -171,8 +171,7 @@ te_identity_of(int32 origin)
 static bool
 foreign_row(const char *table, pg_uuid_t *from)
 {
-	Oid			schema = get_namespace_oid("todo_events", true);
-	Oid			relid = OidIsValid(schema) ? get_relname_relid(table, schema) : InvalidOid;
+	Oid			relid = te_own_relation("todo_events", table);
 	AttrNumber	column = OidIsValid(relid) ? get_attnum(relid, "database_id") : InvalidAttrNumber;
 	bool		found = false;
 	Relation	rel;
