@@ -44,6 +44,7 @@
 #include "runtime/compat.h"
 #include "runtime/errors.h"
 #include "runtime/own.h"
+#include "runtime/replication.h"
 
 typedef struct TeRing
 {
@@ -607,7 +608,7 @@ te_ring_truncate(TeRingId id, int segment,
 	}
 
 	/* the empty list of relations to be logged is what keeps it out of logical decoding */
-	te_compat_truncate(rel);
+	te_replication_truncate(rel);
 	table_close(rel, NoLock);
 	return true;
 }

@@ -30,6 +30,7 @@
 #include "publisher/letter_store.h"
 #include "runtime/compat.h"
 #include "runtime/own.h"
+#include "runtime/replication.h"
 
 static Oid
 internal_relation(const char *name)
@@ -205,7 +206,7 @@ te_letter_rewrite(Relation rel, TeLetterKeep keep, void *arg)
 	if (gone > 0)
 	{
 		/* a DELETE would be decoded; a new file with no logical TRUNCATE is not */
-		te_compat_truncate(rel);
+		te_replication_truncate(rel);
 		CommandCounterIncrement();
 		while (tuplestore_gettupleslot(kept, true, false, slot))
 		{

@@ -29,6 +29,7 @@
 #include "runtime/compat.h"
 #include "runtime/launcher.h"
 #include "runtime/parking.h"
+#include "runtime/replication.h"
 #include "runtime/shmem.h"
 #include "runtime/wake.h"
 #include "storage/ipc.h"
@@ -398,8 +399,10 @@ utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 		ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *queryEnv,
 		DestReceiver *dest, QueryCompletion *qc)
 {
-	Node	   *statement = pstmt->utilityStmt;
+	Node	   *statement;
 
+	pstmt = te_replication_copy(pstmt);
+	statement = pstmt->utilityStmt;
 	if (IsA(statement, CopyStmt) && ((CopyStmt *) statement)->is_from &&
 		is_secret_input(((CopyStmt *) statement)->relation))
 	{

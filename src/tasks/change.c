@@ -18,6 +18,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "replication/logicalworker.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
@@ -198,6 +199,8 @@ append_created(const TeAttachment *att, Relation rel, const TeRowImage *new)
 
 	if (att->columns[TE_COLUMN_SEQUENCE] == InvalidAttrNumber)
 		te_counter_append(att->number, &key, sequence, false);
+	else if (IsLogicalWorker())
+		sequence = te_sequence_get(att, new);	/* the publisher's */
 	else if (!te_sequence_check_created(att, rel, new, sequence))
 		return false;
 

@@ -21,6 +21,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "replication/logicalworker.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
@@ -330,7 +331,8 @@ te_sequence_before(const TeAttachment *att, TriggerData *trigdata)
 	HeapTuple	tuple = update ? trigdata->tg_newtuple : trigdata->tg_trigtuple;
 	Setter		setter = {.n = 0};
 
-	if (att->columns[TE_COLUMN_SEQUENCE] == InvalidAttrNumber)
+	/* a row that replication brings has its publisher's number, and both must stay the same */
+	if (att->columns[TE_COLUMN_SEQUENCE] == InvalidAttrNumber || IsLogicalWorker())
 		return tuple;
 	if (update)
 		before_update(att, trigdata, &setter);
@@ -367,7 +369,7 @@ te_sequence_check_updated(const TeAttachment *att, Relation rel, const TeRowImag
 
 	if (change != TE_CHANGE_NONE)
 		expected += change == TE_CHANGE_OWNER ? 2 : 1;
-	if (found != expected)
+	if (found != expected && !IsLogicalWorker())
 		changed_by_others(att, rel, found, expected);
 	return found;
 }
