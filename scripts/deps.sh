@@ -17,6 +17,8 @@
 #	build/deps/librdkafka   see scripts/librdkafka.sh
 #	build/deps/kafka/lib    Apache Kafka, the versions of scripts/kafka/pom.xml
 #	build/deps/pgspot       see scripts/pgspot.sh
+#	build/deps/pgbouncer    pgbouncer's package and its libraries, unpacked: installed,
+#	                        it would start a service
 #	build/deps/cache        what was downloaded; a copied tree needs no network
 #
 # npm, Maven, pip and apt use whatever registries and mirrors they are configured with.
@@ -85,7 +87,22 @@ packages()
 	has_java || echo default-jre-headless
 	[ -f "$kafka/lib/.complete" ] || command -v mvn >/dev/null || echo maven
 	echo "postgresql-$major-pgtap" libtap-parser-sourcehandler-pgtap-perl libipc-run-perl
+	optional "postgresql-$major-pgaudit" "postgresql-$major-cron"
 	echo python3-venv spin clang libclang-rt-dev
+}
+
+# optional PACKAGE ...: those that the distribution has, or all where apt has not
+# been told yet what there is. Tests of what is not there are skipped.
+optional()
+{
+	local package
+
+	for package in $(missing "$@"); do
+		if ! compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null ||
+			[ -n "$(apt-cache madison "$package" 2>/dev/null)" ]; then
+			echo "$package"
+		fi
+	done
 }
 
 # missing PACKAGE ...: those that are not installed
@@ -142,6 +159,11 @@ install_packages()
 	apt=(env DEBIAN_FRONTEND=noninteractive apt-get -q -y)
 	say "installing ${list[*]}"
 	as_root "${apt[@]}" update >"$log" 2>&1 || { tail -n 5 "$log" >&2; die "apt-get update failed"; }
+	# what there is, is known now
+	list=$(packages "$1")
+	list=$(missing $list)
+	[ -n "$list" ] || return 0
+	mapfile -t list <<<"$list"
 	for i in "${!list[@]}"; do
 		if [ "${list[$i]}" = npm ] && prefer_system_librdkafka; then
 			list[i]=librdkafka-dev
@@ -204,6 +226,43 @@ fetch_kafka()
 	exec 8>&-
 }
 
+# ---- pgbouncer ----------------------------------------------------------------
+
+# Unpacked, with those of its libraries that are not installed. Where there is no
+# apt, or no such package, its test is skipped unless there is one in the PATH.
+fetch_pgbouncer()
+{
+	local scratch package libraries
+
+	if [ -x "$deps/pgbouncer/usr/sbin/pgbouncer" ] || ! command -v apt-get >/dev/null; then
+		return 0
+	fi
+	mkdir -p "$deps"
+	exec 8>"$deps/pgbouncer.lock"
+	flock 8
+	scratch=$(mktemp -d "$deps/pgbouncer.XXXXXX")
+	say "fetching pgbouncer"
+	if (
+		cd "$scratch" || exit
+		apt-get -q download pgbouncer || { as_root apt-get -q update && apt-get -q download pgbouncer; } || exit
+		libraries=$(dpkg-deb -f pgbouncer_*.deb Depends | tr ',' '\n' | sed -n 's/^ *\(lib[a-z0-9.+-]*\).*/\1/p')
+		for package in $(missing $libraries); do
+			apt-get -q download "$package" || exit
+		done
+		for package in *.deb; do
+			dpkg-deb -x "$package" . && rm "$package" || exit
+		done
+	) >"$deps/pgbouncer.log" 2>&1; then
+		rm -rf "$deps/pgbouncer"
+		chmod -R a+rX "$scratch"
+		mv "$scratch" "$deps/pgbouncer"
+	else
+		rm -rf "$scratch"
+		say "no pgbouncer: its test will be skipped; the whole log is in $deps/pgbouncer.log"
+	fi
+	exec 8>&-
+}
+
 if [ "$what" = list ]; then
 	list=$(packages test)
 	missing $list
@@ -211,4 +270,4 @@ if [ "$what" = list ]; then
 fi
 install_packages "$what"
 "$top/scripts/librdkafka.sh"
-[ "$what" != test ] || { fetch_kafka; "$top/scripts/pgspot.sh" --install; }
+[ "$what" != test ] || { fetch_kafka; fetch_pgbouncer; "$top/scripts/pgspot.sh" --install; }

@@ -177,6 +177,8 @@ END
 #	transactions		so many a client instead of seconds
 #	rate				transactions a second in all, instead of as fast as it goes
 #	scripts				{ name => weight } in place of the usual mix
+#	host, port			of a pooler in between
+#	mode				of the protocol: simple (default), extended or prepared
 #	log					keep each transaction's latency, for load_latencies()
 sub load_start
 {
@@ -184,11 +186,12 @@ sub load_start
 	my $dir = PostgreSQL::Test::Utils::tempdir();
 	my %use = %{ $option{scripts} // \%weight };
 	my $seed = $ENV{TE_SEED} // int(rand(2**31));
-	my @command = ("$TodoEvents::bindir/pgbench", '-n', '-h', $node->host, '-p', $node->port,
+	my @command = ("$TodoEvents::bindir/pgbench", '-n', '-h', $option{host} // $node->host, '-p', $option{port} // $node->port,
 		'-U', $ENV{PGUSER} // scalar getpwuid($>), '-c', $option{clients} // 16, "--random-seed=$seed");
 
 	push @command, $option{transactions} ? ('-t', $option{transactions}) : ('-T', $option{seconds} // 5);
 	push @command, '-R', $option{rate} if $option{rate};
+	push @command, '-M', $option{mode} if $option{mode};
 	push @command, '-l', "--log-prefix=$dir/latency" if $option{log};
 	for my $name (sort keys %use)
 	{
