@@ -8,7 +8,7 @@
  * no enabled reader has anything left in it: the ids up to its last one are
  * compared with the lowest id that each reader's persisted cursor has not
  * accounted for, under the lock that keeps writers and readers out.  The lock
- * is only ever tried: pg_dump or a long transaction puts it off.
+ * is only ever tried: a long transaction that has read the log puts it off.
  *
  * The ring has more segments than are needed for the retention, and a log
  * that readers or the retention hold fast grows in its current segment
@@ -45,9 +45,20 @@
 /* something is due, but held up: look again after this long */
 #define RETRY_AFTER_US			(60 * USECS_PER_SEC)
 
+/* held up by somebody's lock for longer than this, and a segment's time: worth telling */
+#define HELD_LONG_US			(10 * SECS_PER_MINUTE * USECS_PER_SEC)
+
 static TeMaintainCallback callbacks[8];
 static int	ncallbacks = 0;
 static TeDroppedCallback dropped_callback = NULL;
+
+/* a segment that should go, but is in use; since 0 = none */
+static struct
+{
+	int			segment;
+	TimestampTz since;
+	TimestampTz known_since;	/* as the round before had it */
+}			held;
 
 /* the last id that this transaction has removed; becomes the floor if it commits */
 static int64 removed = 0;
@@ -84,6 +95,7 @@ typedef struct Emptying
 {
 	int			segment;
 	bool		drop;			/* drop_oldest: readers are told instead of asked */
+	bool		locked;			/* out: nobody was in the way */
 	int64		max;			/* out: last id removed */
 } Emptying;
 
@@ -95,6 +107,7 @@ segment_may_go(Relation rel, void *arg)
 	ListCell   *cell;
 	int64		min;
 
+	e->locked = true;
 	/* nobody can append now: this is the last word on what it holds */
 	if (RelationGetRelid(rel) ==
 		te_ring_segment_oid(TE_RING_LOG, (int) (te_ring_current(TE_RING_LOG) % te_ring_segments(TE_RING_LOG))))
@@ -125,7 +138,14 @@ empty_segment(int segment, bool drop)
 	Emptying	e = {.segment = segment, .drop = drop, .max = 0};
 
 	if (!te_ring_truncate(TE_RING_LOG, segment, segment_may_go, &e))
+	{
+		if (!e.locked)
+		{
+			held.segment = segment;
+			held.since = held.known_since != 0 ? held.known_since : te_clock_now();
+		}
 		return false;
+	}
 	removed = Max(removed, e.max);
 	return true;
 }
@@ -248,6 +268,8 @@ te_log_maintain(TimestampTz *next_due)
 	*next_due = now + RETRY_AFTER_US;
 	if (!ConditionalLockRelationOid(te_ring_parent_oid(TE_RING_LOG), ShareUpdateExclusiveLock))
 		return 0;
+	held.known_since = held.since;
+	held.since = 0;
 
 	/*
 	 * Empty first: turning wants an empty segment.  But not one that this
@@ -265,6 +287,23 @@ te_log_maintain(TimestampTz *next_due)
 }
 
 /* ---- health -------------------------------------------------------------- */
+
+void
+te_log_check_held(void)
+{
+	TimestampTz long_ago = te_clock_now() - Max(HELD_LONG_US, retention_us() / SEGMENTS_A_RETENTION);
+
+	if (held.since == 0 || held.since > long_ago)
+	{
+		te_worker_health(0, "rotation", NULL, NULL);
+		return;
+	}
+	te_worker_health(2, "rotation",
+					 psprintf("the event log cannot be rotated: its table log_%d is in use since %s",
+							  held.segment, timestamptz_to_str(held.since)),
+					 psprintf("It grows meanwhile. By whom, as a rule a transaction left open: SELECT pid FROM pg_locks WHERE relation = 'todo_events_internal.log_%d'::regclass.",
+							  held.segment));
+}
 
 void
 te_log_check_size(void)

@@ -35,6 +35,9 @@ extern int	te_log_maintain(TimestampTz *next_due);
 /* health lines about the log's size; in a transaction */
 extern void te_log_check_size(void);
 
+/* and about a rotation that somebody's lock holds up for long */
+extern void te_log_check_held(void);
+
 /* _PG_init */
 extern void te_maintain_init(void);
 

@@ -113,6 +113,7 @@ maintain(int64 now)
 	te_worker_begin("rotating the event log");
 	emptied = te_log_maintain(&due);
 	te_log_check_size();
+	te_log_check_held();
 	te_worker_commit();
 	if (emptied > 0)
 		return now + MARK_EVERY_US;

@@ -20,7 +20,9 @@
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "storage/latch.h"
 #include "storage/lmgr.h"
+#include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/rel.h"
@@ -34,10 +36,14 @@
 #include "publisher/letter_store.h"
 #include "publisher/topics.h"
 #include "runtime/clock.h"
+#include "runtime/compat.h"
 #include "runtime/errors.h"
 #include "runtime/shmem.h"
 #include "runtime/wake.h"
 #include "runtime/worker.h"
+
+/* how often purge looks whether others have left the dead letters */
+#define LOCK_RETRY_MS	50
 
 /* a dead letter as read from its table; strings are palloc'd, NULL if absent */
 typedef struct Letter
@@ -372,6 +378,34 @@ keep_redrive(void *arg, Relation redrives, HeapTuple tuple)
 	return hash_search(purge->kept, &id, HASH_FIND, NULL) != NULL;
 }
 
+/*
+ * Nobody else in both tables.  Waits, but not in the queue for the locks:
+ * behind us, if pg_dump or a long transaction is in front, the publisher would
+ * wait as well.
+ */
+static void
+lock_letters(Relation *letters, Relation *redrives)
+{
+	TimestampTz begun = GetCurrentTimestamp();
+
+	/* in the order in which everybody else takes them */
+	while ((*letters = te_letters_try_open(AccessExclusiveLock)) == NULL ||
+		   (*redrives = te_redrives_try_open(AccessExclusiveLock)) == NULL)
+	{
+		if (*letters != NULL)
+			table_close(*letters, AccessExclusiveLock);
+		if (LockTimeout > 0 && TimestampDifferenceExceeds(begun, GetCurrentTimestamp(), LockTimeout))
+			ereport(ERROR,
+					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+					 errmsg("canceling statement due to lock timeout"),
+					 errdetail("The dead letters are in use.")));
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LOCK_RETRY_MS,
+						 te_compat_wait_event("TodoEventsDeadLettersLock"));
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
 PG_FUNCTION_INFO_V1(te_purge_dead_letters);
 
 /* purge_dead_letters(before timestamptz) -> bigint */
@@ -393,9 +427,7 @@ te_purge_dead_letters(PG_FUNCTION_ARGS)
 	control.keysize = control.entrysize = sizeof(int64);
 	purge.kept = hash_create("dead letters kept", 256, &control, HASH_ELEM | HASH_BLOBS);
 
-	/* in the order in which everybody else takes them */
-	letters = te_letters_open(AccessExclusiveLock);
-	redrives = te_redrives_open(AccessExclusiveLock);
+	lock_letters(&letters, &redrives);
 	/* rows committed while we waited for the locks belong to what is kept or goes */
 	PushActiveSnapshot(GetLatestSnapshot());
 	gone = te_letter_rewrite(letters, keep_letter, &purge);

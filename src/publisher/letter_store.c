@@ -51,12 +51,24 @@ te_letters_open(LOCKMODE lock)
 	return table_open(internal_relation("dead_letter"), lock);
 }
 
+static Relation
+try_open(const char *name, LOCKMODE lock)
+{
+	Oid			oid = internal_relation(name);
+
+	return ConditionalLockRelationOid(oid, lock) ? table_open(oid, NoLock) : NULL;
+}
+
 Relation
 te_letters_try_open(LOCKMODE lock)
 {
-	Oid			oid = internal_relation("dead_letter");
+	return try_open("dead_letter", lock);
+}
 
-	return ConditionalLockRelationOid(oid, lock) ? table_open(oid, NoLock) : NULL;
+Relation
+te_redrives_try_open(LOCKMODE lock)
+{
+	return try_open("dead_letter_redrive", lock);
 }
 
 Relation

@@ -56,6 +56,7 @@ extern Relation te_letters_open(LOCKMODE lock);
  */
 extern Relation te_letters_try_open(LOCKMODE lock);
 extern Relation te_redrives_open(LOCKMODE lock);
+extern Relation te_redrives_try_open(LOCKMODE lock);
 
 /* append one row to either; its first index is on the first column */
 extern void te_letter_append(Relation rel, Datum *values, bool *nulls);
