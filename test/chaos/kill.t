@@ -82,6 +82,7 @@ my $events = check_ledger($node);
 my $is = check_delivery($node, name => "$rounds kills", timeout => 120, at_least => 50 * $rounds);
 check_delivery($node, name => 'by user', topic => 'task-updates', timeout => 120);
 note("I/O process killed $killed{io} times, engine $killed{engine} times; $events events, $is->{duplicates} duplicates");
+check_storage($node);
 unlike(log_since($node, 0), qr/terminated by signal (?!9:)/, 'nothing ended by a signal that we did not send');
 
 done_testing();

@@ -56,7 +56,7 @@ our @EXPORT = qw(todo_node todo_topics kafka kafka_start kafka_control
   wait_for wait_for_sql wait_for_delivery
   engine_pid io_pid launcher_pid health_line log_since
   topic_messages topic_events start_consumer
-  delivery check_delivery unique_name);
+  delivery check_delivery check_storage unique_name);
 
 my $json = JSON::PP->new->utf8->allow_nonref;
 my $patience = $ENV{PG_TEST_TIMEOUT_DEFAULT} || 60;
@@ -475,6 +475,23 @@ sub check_delivery
 	is($is->{misordered}, 0, "${name}a task's events arrive in order (G3)");
 	is($is->{miskeyed}, 0, "${name}every message has its key");
 	return $is;
+}
+
+# check_storage(NODE, [NAME]): pg_amcheck of every table and index of every database,
+# each row looked up in each btree.
+sub check_storage
+{
+	my ($node, $name) = @_;
+	my ($out, $err);
+	my $good = PostgreSQL::Test::Utils::run_log(
+		[ 'pg_amcheck', '-h', $node->host, '-p', $node->port, '--all', '--install-missing', '--heapallindexed', '--parent-check', '--verbose' ],
+		'>', \$out, '2>', \$err);
+	my @checked = $err =~ /checking (?:heap table|btree index) "[^"]*\.todo_events\w*\.[^"]*"/g;
+
+	$name = $name ? "$name: " : '';
+	ok($good, "${name}no table and no index is damaged (pg_amcheck)") or diag($out . $err =~ s/^.*: (?:info|query|checking).*\n//gmr);
+	cmp_ok(scalar(@checked), '>', 50, "${name}ours among those that it checked");
+	return;
 }
 
 package TodoEvents::Consumer;

@@ -76,5 +76,6 @@ $node->safe_psql('postgres', 'CALL finish_listings()');
 
 check_ledger($node);
 check_readers($node, $readers, crash => 1);
+check_storage($node);
 
 done_testing();
