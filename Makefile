@@ -87,7 +87,7 @@ deps:
 test:
 	scripts/test.sh $(SUITES)
 
-# the pgTAP suite on your own database; rolls everything back
+# the pgTAP suite on your own database, PGDATABASE, in one transaction that is rolled back
 .PHONY: check-installed
 check-installed:
 	PGDATABASE='$(PGDATABASE)' scripts/pgtap.sh --installed

@@ -86,7 +86,7 @@ packages()
 	echo openssl procps
 	has_java || echo default-jre-headless
 	[ -f "$kafka/lib/.complete" ] || command -v mvn >/dev/null || echo maven
-	echo "postgresql-$major-pgtap" libtap-parser-sourcehandler-pgtap-perl libipc-run-perl
+	echo "postgresql-$major-pgtap" libipc-run-perl
 	optional "postgresql-$major-pgaudit" "postgresql-$major-cron"
 	echo python3-venv spin clang libclang-rt-dev
 }
@@ -187,7 +187,7 @@ check_commands()
 	if [ "$what" = test ]; then
 		has_java || absent+=("java (17 or newer)")
 		[ -f "$kafka/lib/.complete" ] || command -v mvn >/dev/null || absent+=(mvn)
-		for command in pg_prove spin python3 clang; do
+		for command in prove spin python3 clang; do
 			command -v "$command" >/dev/null || absent+=("$command")
 		done
 	fi

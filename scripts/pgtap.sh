@@ -4,30 +4,56 @@
 #
 # usage: scripts/pgtap.sh               on a server of its own, started for it
 #        scripts/pgtap.sh --installed   on your database, named by PGDATABASE, PGHOST ...
+#        scripts/pgtap.sh --objects     prints test/pgtap/objects.list anew
 #
-# Every file is one transaction that is rolled back, so nothing stays, in your
-# database neither. It needs pgTAP on the server, and a superuser or the owner
-# of the extension.
+# The suite is one transaction that is rolled back at its end: nothing stays in your
+# database, and nothing is sent. It looks at the tables that are attached there and
+# touches none of them. It needs psql here, pgTAP on the server, and a superuser or
+# the owner of the extension. PGDATABASE may be a connection string.
+#
+# objects.list is what the suite expects the extension to consist of: kind, name,
+# what it is, and the rights that the levels of grant_access() give. Whoever changes
+# an object or a right writes it anew, and looks at the difference.
 
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-choose_postgres
 cd "$top"
+list=test/pgtap/objects.list
+export PAGER=
 
+run_psql() { psql -X -A -q -t -P null= -v ON_ERROR_STOP=1 ${PGDATABASE:+-d "$PGDATABASE"} "$@"; }
+
+# Comments are shown: they tell what was found. --exec, and not a handler of pgTAP's,
+# since this psql may have come with nothing else.
 run_tests()
 {
-	PERL5LIB=$top/test/tap/lib prove --merge --timer --harness TodoEvents::Harness \
-		--source pgTAP --ext .sql --pgtap-option suffix=.sql \
-		--pgtap-option psql="$bindir/psql" --pgtap-option set=ON_ERROR_STOP=1 test/pgtap
+	PERL5LIB=$top/test/tap/lib prove --comments --timer --harness TodoEvents::Harness \
+		--exec 'scripts/pgtap.sh --file' test/pgtap/run.sql
 }
 
-if [ "${1:-}" = --installed ]; then
-	[ -n "${PGDATABASE:-}" ] || die "which database? make check-installed PGDATABASE=name"
-	run_tests
-	exit
-fi
-[ $# -eq 0 ] || die "unknown argument $1"
+case ${1:-} in
+	--file)
+		run_psql -f "$2"
+		exit
+		;;
+	--installed)
+		[ -n "${PGDATABASE:-}" ] || die "which database? make check-installed PGDATABASE=name"
+		# the server's own may not be in PATH
+		if ! command -v psql >/dev/null; then
+			PATH=$("${PG_CONFIG:-pg_config}" --bindir 2>/dev/null):$PATH
+		fi
+		for command in psql prove; do
+			command -v $command >/dev/null || die "no $command (Debian: postgresql-client, perl)"
+		done
+		run_psql -o /dev/null -c 'SELECT 1' || die "cannot connect to the database"
+		run_tests
+		exit
+		;;
+	--objects | '') ;;
+	*) die "unknown argument $1" ;;
+esac
+choose_postgres
 
 dir=$(mktemp -d "${TMPDIR:-/tmp}/pgtap-XXXXXX")
 stop()
@@ -56,5 +82,9 @@ END
 pg_ctl -D "$dir/data" -l "$dir/log" -w start >/dev/null
 export PGHOST=$dir PGPORT=$free_port PGUSER=postgres PGDATABASE=todo
 createdb todo
-psql -qX -c 'CREATE EXTENSION todo_events' -c 'CREATE EXTENSION pgtap'
-run_tests
+psql -qX -c 'CREATE EXTENSION todo_events'
+if [ "${1:-}" = --objects ]; then
+	run_psql -f test/pgtap/objects_list.sql
+else
+	run_tests
+fi
