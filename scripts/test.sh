@@ -254,12 +254,12 @@ suite_unit()
 
 suite_regress()
 {
-	run_suite regress 5 regress make installcheck ISOLATION= TAP_TESTS=
+	run_suite regress 5 regress make installcheck ISOLATION= TAP_TESTS= PGHOST= PGPORT=
 }
 
 suite_isolation()
 {
-	run_suite isolation 5 regress make installcheck REGRESS= TAP_TESTS=
+	run_suite isolation 5 regress make installcheck REGRESS= TAP_TESTS= PGHOST= PGPORT=
 }
 
 suite_pgspot()

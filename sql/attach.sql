@@ -1,5 +1,5 @@
 -- The life of an attachment.
-SET client_min_messages = warning;
+SET client_min_messages = error;
 DROP EXTENSION IF EXISTS todo_events CASCADE;
 CREATE EXTENSION todo_events;
 RESET client_min_messages;

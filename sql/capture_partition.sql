@@ -1,5 +1,5 @@
 -- Partitioned tables: one attachment for all partitions, and a row that moves is one event.
-SET client_min_messages = warning;
+SET client_min_messages = error;
 DROP EXTENSION IF EXISTS todo_events CASCADE;
 CREATE EXTENSION todo_events;
 RESET client_min_messages;

@@ -1,6 +1,6 @@
 -- Payloads are what to_jsonb() gives under pinned settings, for every type,
 -- whatever the writer's session has set.
-SET client_min_messages = warning;
+SET client_min_messages = error;
 DROP EXTENSION IF EXISTS todo_events CASCADE;
 CREATE EXTENSION todo_events;
 RESET client_min_messages;

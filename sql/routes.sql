@@ -1,6 +1,6 @@
 -- Topics and routes as configuration: defaults, what is refused, and what a
 -- dump holds.
-SET client_min_messages = warning;
+SET client_min_messages = error;
 CREATE EXTENSION IF NOT EXISTS todo_events;
 RESET client_min_messages;
 
@@ -52,7 +52,7 @@ CREATE TABLE dump_routes AS SELECT * FROM todo_events.route_config WHERE NOT is_
 CREATE TABLE dump_removed AS SELECT * FROM todo_events.default_removed;
 DROP VIEW topics_now, routes_now;
 DROP EXTENSION todo_events;
-SET client_min_messages = warning;
+SET client_min_messages = error;
 CREATE EXTENSION todo_events;
 RESET client_min_messages;
 INSERT INTO todo_events.topic_config SELECT * FROM dump_topics;
@@ -68,7 +68,7 @@ SELECT count(*) FROM (
 	(SELECT pattern, topic, is_default FROM todo_events.route_config EXCEPT TABLE was_routes)) d;
 -- and in another order
 DROP EXTENSION todo_events;
-SET client_min_messages = warning;
+SET client_min_messages = error;
 CREATE EXTENSION todo_events;
 RESET client_min_messages;
 INSERT INTO todo_events.default_removed SELECT * FROM dump_removed;

@@ -1,5 +1,5 @@
 -- A trigger of the application's writes rows that the statement above it has written too.
-SET client_min_messages = warning;
+SET client_min_messages = error;
 DROP EXTENSION IF EXISTS todo_events CASCADE;
 CREATE EXTENSION todo_events;
 RESET client_min_messages;

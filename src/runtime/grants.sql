@@ -222,6 +222,35 @@ SELECT todo_events.grant_access(e.extowner, 'operator')
 FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_authid a ON a.oid = e.extowner
 WHERE e.extname = 'todo_events' AND NOT a.rolsuper;
 
+-- So does the role that stands for a superuser where nobody may be one: Neon's
+-- neon_superuser, by whatever name the server's start gave it.  (What a session or
+-- a database sets is not asked: only a parameter of the server itself has that
+-- context.)
+DO $$
+DECLARE
+	privileged regrole;
+	statement text;
+BEGIN
+	FOR privileged IN
+		SELECT r.oid::regrole FROM pg_settings s JOIN pg_roles r ON r.rolname = s.setting
+		WHERE s.name = 'neon.privileged_role_name' AND s.context = 'postmaster' AND NOT r.rolsuper
+	LOOP
+		PERFORM todo_events.grant_access(privileged, 'operator');
+		FOR statement IN
+			SELECT format('GRANT EXECUTE ON FUNCTION todo_events.grant_access(regrole, text), todo_events.revoke_access(regrole) TO %s', privileged)
+			UNION ALL
+			SELECT format('GRANT %s ON %s TO %s',
+				CASE c.relkind WHEN 'S' THEN 'SELECT, UPDATE' ELSE 'SELECT, INSERT' END, c.oid::regclass, privileged)
+			FROM pg_extension e, unnest(e.extconfig) AS t (oid)
+			JOIN pg_class c ON c.oid = t.oid
+			WHERE e.extname = 'todo_events'
+		LOOP
+			EXECUTE statement;
+		END LOOP;
+	END LOOP;
+END
+$$;
+
 -- A warning: the script of an extension runs with client_min_messages of at least that.
 DO $$
 BEGIN

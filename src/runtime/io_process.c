@@ -67,6 +67,7 @@ struct TeIoProcess
 	int64		started_at;
 	int64		restart_at;
 	int			failures;		/* in a row */
+	bool		unready;		/* the one that is dying never greeted */
 	TeBytes		in;
 	TeBytes		out;
 	size_t		frame;			/* where the frame begun last starts in out */
@@ -115,9 +116,22 @@ reap(TeIoProcess *io, bool wait)
 	if (pid == 0)
 		return false;
 	if (pid == io->dying && io->state != IO_STOPPED)
+	{
 		ereport(LOG,
 				errmsg("todo_events: I/O process \"%s\" (PID %d) %s; it is started again",
 					   io->role, (int) io->dying, describe_exit(status)));
+		/* a library that it lacks, or no program of ours: it may never be ready */
+		if (io->unready)
+		{
+			char		component[TE_HEALTH_COMPONENT];
+
+			snprintf(component, sizeof(component), "io:%s", io->role);
+			te_worker_health(io->failures > 1 ? 3 : 2, component,
+							 psprintf("the I/O program \"%s\" %s before it was ready",
+									  te_io_program(), describe_exit(status)),
+							 "What it has to say is in the server's log. It is started again by itself.");
+		}
+	}
 	io->dying = 0;
 	return true;
 }
@@ -174,6 +188,7 @@ went_down(TeIoProcess *io, const char *why)
 	io->restart_at = io->failures == 0 ? now :
 		now + (int64) te_clock_backoff_ms(io->failures - 1, BACKOFF_BASE_MS, BACKOFF_CAP_MS) * 1000;
 	io->failures++;
+	io->unready = !was_up && why == NULL;
 	hang_up(io, true);
 	reap(io, false);
 	te_worker_note_io(io->owner, 0, true, NULL, 0);
