@@ -45,7 +45,7 @@ PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
 ifneq ($(PGXS),)
 include $(PGXS)
-else ifneq ($(filter-out deps demo demo-stop test bench chaos model,$(or $(MAKECMDGOALS),all)),)
+else ifneq ($(filter-out deps demo demo-stop test check-neon check-installed bench chaos model,$(or $(MAKECMDGOALS),all)),)
 $(error $(PG_CONFIG) not found: `make deps` installs it, PG_CONFIG=/path/to/pg_config names another)
 endif
 
@@ -93,6 +93,11 @@ deps:
 .PHONY: test
 test:
 	scripts/test.sh $(SUITES)
+
+# what Neon-compatible PostgreSQL asks of an extension, a result for each line of docs/neon.md
+.PHONY: check-neon
+check-neon:
+	scripts/test.sh neon
 
 # the pgTAP suite on your own database, PGDATABASE, in one transaction that is rolled back
 .PHONY: check-installed

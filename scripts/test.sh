@@ -17,6 +17,10 @@
 #	fuzz        the parser of frames, for some seconds
 #	chaos       processes killed at each step, the short round
 #
+# And one that is not among all, since it runs files of others anew:
+#
+#	neon        test/neon: a result for each thing that Neon-compatible PostgreSQL asks
+#
 # It installs what is needed (scripts/deps.sh), builds a copy of the tree with
 # warnings as errors, installs that, and runs the suites as an ordinary user; as
 # root, as the user postgres, in a directory of its own under TMPDIR. Servers are
@@ -284,6 +288,16 @@ suite_e2e()
 	run_suite e2e 10 tap env "TESTDIR=$work/run/e2e" "${prove[@]}" test/e2e
 }
 
+suite_neon()
+{
+	start_kafka
+	run_suite neon 40 tap env "TESTDIR=$work/run/neon" "TE_LOGS=$work/run/neon" test/neon/check
+	# the lines themselves: they are what is asked for
+	sed -n '/^$/,$p' "$logs/neon.log"
+	mkdir -p "$logs/neon"
+	cp "$work"/run/neon/*.log "$logs/neon/" 2>/dev/null || true
+}
+
 suite_model() { run_suite model 5 whole model/run; }
 suite_fuzz() { run_suite fuzz 5 whole make -C src/io fuzz SECONDS=10; }
 
@@ -314,7 +328,7 @@ main()
 	for suite in "${suites[@]}"; do
 		case " ${all[*]} " in
 			*" $suite "*) ;;
-			*) die "no suite $suite; there are: ${all[*]}" ;;
+			*) [ "$suite" = neon ] || die "no suite $suite; there are: ${all[*]} neon" ;;
 		esac
 	done
 
