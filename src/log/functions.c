@@ -26,6 +26,7 @@
 #include "log/row.h"
 #include "runtime/compat.h"
 #include "runtime/errors.h"
+#include "runtime/primary.h"
 
 PG_FUNCTION_INFO_V1(te_render);
 PG_FUNCTION_INFO_V1(te_event_type_sql);
@@ -85,27 +86,18 @@ emit_nothing(void *arg, TeReader *reader, const TeLogRow *row)
 	return true;
 }
 
-/* a standby does not know which transaction ids have been given out: there is no U (reader.c) */
-static void
-require_primary(const char *function)
-{
-	if (RecoveryInProgress())
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("%s does not run on a standby", function),
-				 errhint("Call it on the primary server.")));
-}
-
 Datum
 te_cursor(PG_FUNCTION_ARGS)
 {
 	Snapshot	snapshot = GetActiveSnapshot();
-	TeReader   *reader = te_reader_open("", CurrentMemoryContext);
+	TeReader   *reader;
 	TeReadLimit limit = {PG_INT32_MAX, PG_INT64_MAX};
 	XLogRecPtr	lsn;
 	char	   *mark;
 
-	require_primary("todo_events.cursor()");
+	/* a standby does not know which transaction ids have been given out: there is no U (reader.c) */
+	te_require_primary("todo_events.cursor()");
+	reader = te_reader_open("", CurrentMemoryContext);
 
 	/*
 	 * Count from the newest mark that our snapshot sees: it was taken before
@@ -188,7 +180,7 @@ te_read(PG_FUNCTION_ARGS)
 	int			cycles = 0;
 	int32		max = PG_ARGISNULL(1) ? 1000 : PG_GETARG_INT32(1);
 
-	require_primary("todo_events.read()");
+	te_require_primary("todo_events.read()");
 	if (max < 1 || max > READ_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -239,6 +231,7 @@ te_maintain(PG_FUNCTION_ARGS)
 {
 	TimestampTz next_due;
 
+	te_require_writable("todo_events.maintain()");
 	/* what it empties stays locked until the transaction ends, and readers and writers would wait */
 	PreventInTransactionBlock(true, "todo_events.maintain()");
 	PG_RETURN_INT32(te_log_maintain(&next_due));

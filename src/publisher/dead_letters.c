@@ -38,6 +38,7 @@
 #include "runtime/clock.h"
 #include "runtime/compat.h"
 #include "runtime/errors.h"
+#include "runtime/primary.h"
 #include "runtime/shmem.h"
 #include "runtime/wake.h"
 #include "runtime/worker.h"
@@ -258,12 +259,14 @@ Datum
 te_redrive(PG_FUNCTION_ARGS)
 {
 	int64		id;
-	Relation	letters = te_letters_open(AccessShareLock);
+	Relation	letters;
 	Relation	redrives;
 	Relation	index;
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
+	te_require_writable("todo_events.redrive()");
+	letters = te_letters_open(AccessShareLock);
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("id must not be null")));
@@ -303,13 +306,16 @@ te_redrive_range(PG_FUNCTION_ARGS)
 	TimestampTz to = PG_ARGISNULL(2) ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(2);
 	int64		room = PG_INT64_MAX;
 	Snapshot	snapshot = GetActiveSnapshot();
-	Relation	letters = te_letters_open(AccessShareLock);
-	Relation	redrives = te_redrives_open(ShareRowExclusiveLock);
+	Relation	letters;
+	Relation	redrives;
 	Relation	index;
 	SysScanDesc scan;
 	HeapTuple	tuple;
 	int64		n = 0;
 
+	te_require_writable("todo_events.redrive()");
+	letters = te_letters_open(AccessShareLock);
+	redrives = te_redrives_open(ShareRowExclusiveLock);
 	if (topic != NULL)
 		te_topic_check(topic);
 	if (!PG_ARGISNULL(3))
@@ -418,6 +424,7 @@ te_purge_dead_letters(PG_FUNCTION_ARGS)
 	Relation	redrives;
 	int64		gone;
 
+	te_require_writable("todo_events.purge_dead_letters()");
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),

@@ -28,6 +28,7 @@
 #include "runtime/clock.h"
 #include "runtime/compat.h"
 #include "runtime/errors.h"
+#include "runtime/primary.h"
 #include "runtime/settings.h"
 #include "runtime/shmem.h"
 #include "runtime/wake.h"
@@ -146,13 +147,16 @@ appended_id(int64 log_id)
 static Datum
 publish(FunctionCallInfo fcinfo, const char *data, int len)
 {
-	char	   *topic = text_argument(fcinfo, 0, "topic", true, 249);
-	char	   *type = text_argument(fcinfo, 1, "event type", true, MAX_TYPE);
-	char	   *key = text_argument(fcinfo, 3, "key", false, MAX_KEY);
-	char	   *user = text_argument(fcinfo, 4, "user_id", false, MAX_KEY);
+	char	   *topic;
+	char	   *type;
 	TeEventInput event = {.type = TE_EVENT_CUSTOM};
 	StringInfoData extra;
 
+	te_require_writable("todo_events.publish()");
+	topic = text_argument(fcinfo, 0, "topic", true, 249);
+	type = text_argument(fcinfo, 1, "event type", true, MAX_TYPE);
+	event.key = make_name(text_argument(fcinfo, 3, "key", false, MAX_KEY));
+	event.user = make_name(text_argument(fcinfo, 4, "user_id", false, MAX_KEY));
 	check_type(type);
 	te_topic_check(topic);
 
@@ -163,8 +167,6 @@ publish(FunctionCallInfo fcinfo, const char *data, int len)
 	te_json_string(&extra, topic, strlen(topic));
 	appendStringInfoChar(&extra, '}');
 
-	event.key = make_name(key);
-	event.user = make_name(user);
 	event.extra = extra.data;
 	event.payload = data ? data : "null";
 	event.payload_len = data ? len : 4;
@@ -234,6 +236,7 @@ te_wait_for_delivery(PG_FUNCTION_ARGS)
 	int64		deadline;
 	bool		done;
 
+	te_require_primary("todo_events.wait_for_delivery()");
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),

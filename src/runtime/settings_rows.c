@@ -30,6 +30,7 @@
 #include "miscadmin.h"
 #include "runtime/errors.h"
 #include "runtime/own.h"
+#include "runtime/primary.h"
 #include "runtime/settings_registry.h"
 #include "runtime/wake.h"
 #include "runtime/worker.h"
@@ -210,6 +211,7 @@ te_configure(PG_FUNCTION_ARGS)
 	Oid			types[2] = {TEXTOID, TEXTOID};
 	Datum		values[2];
 
+	te_require_writable("todo_events.configure()");
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),

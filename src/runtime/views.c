@@ -121,6 +121,21 @@ compare_rows(const void *a, const void *b)
 	return x->level != y->level ? y->level - x->level : x->position - y->position;
 }
 
+/* why nothing runs here; and what would keep it from running after a promotion, before that comes */
+static void
+standby_health(TeHealthSink *sink)
+{
+	if (!te_shmem_available())
+		te_health_add(sink, 2, "engine", "this server is a standby, and todo_events is not preloaded on it: after a promotion nothing would be delivered",
+					  "Add todo_events to this server's shared_preload_libraries and restart it.");
+	else if (!te_launcher_permits(get_database_name(MyDatabaseId)))
+		te_health_add(sink, 2, "engine", "this server is a standby, and its todo_events.databases leaves this database out: after a promotion nothing would be delivered",
+					  "Add the database to todo_events.databases on this server.");
+	else
+		te_health_add(sink, 1, "engine", "this server is a standby; the primary delivers",
+					  "At promotion the engine starts by itself and goes on where the primary had come.");
+}
+
 /* why there is no engine at work here, or that there is one */
 static void
 engine_health(TeHealthSink *sink, const TeDatabase *db)
@@ -129,7 +144,7 @@ engine_health(TeHealthSink *sink, const TeDatabase *db)
 
 	if (RecoveryInProgress())
 	{
-		te_health_add(sink, 1, "engine", "this server is a standby; the primary delivers", NULL);
+		standby_health(sink);
 		return;
 	}
 	if (!te_shmem_available())
@@ -400,6 +415,8 @@ te_metrics(PG_FUNCTION_ARGS)
 	sink.database = get_database_name(MyDatabaseId);
 	te_metric_add(&sink, "engine_up", NULL, NULL, db && db->state == TE_DB_RUNNING, "gauge",
 				  "Whether this database's engine is running.");
+	te_metric_add(&sink, "standby", NULL, NULL, RecoveryInProgress(), "gauge",
+				  "Whether this server is a standby, where no engine runs.");
 	if (db)
 		add_counters(&sink, db);
 	for (int i = 0; i < nmetrics; i++)

@@ -37,6 +37,7 @@
 #include "runtime/compat.h"
 #include "runtime/errors.h"
 #include "runtime/own.h"
+#include "runtime/primary.h"
 #include "tasks/attach.h"
 #include "tasks/rows.h"
 
@@ -366,6 +367,7 @@ te_tasks_attach(PG_FUNCTION_ARGS)
 	TeAttachOptions options = {.snapshot = false};
 	char	   *backfill_arg = text_arg(fcinfo, 11);
 
+	te_require_writable("todo_events.attach()");
 	if (PG_ARGISNULL(0))
 		required("table_name");
 	if (PG_ARGISNULL(9))

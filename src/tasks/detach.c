@@ -25,6 +25,7 @@
 
 #include "runtime/compat.h"
 #include "runtime/errors.h"
+#include "runtime/primary.h"
 #include "tasks/attach.h"
 
 PG_FUNCTION_INFO_V1(te_tasks_detach);
@@ -181,6 +182,7 @@ te_tasks_detach(PG_FUNCTION_ARGS)
 	ListCell   *cell;
 	int32		n = 0;
 
+	te_require_writable(PG_NARGS() > 0 ? "todo_events.detach()" : "todo_events.detach_all()");
 	if (PG_NARGS() > 0)
 	{
 		Oid			relid = PG_GETARG_OID(0);

@@ -21,6 +21,7 @@
 #include "utils/syscache.h"
 #include "utils/varlena.h"
 
+#include "runtime/primary.h"
 #include "tasks/attach.h"
 
 PG_FUNCTION_INFO_V1(te_tasks_create);
@@ -66,6 +67,7 @@ te_tasks_create(PG_FUNCTION_ARGS)
 	TeAttachRequest request = {.standard = true};
 	TeAttachOptions options = {.type_prefix = "com.todo.task"};
 
+	te_require_writable("todo_events.create_tasks()");
 	namespace = RangeVarGetCreationNamespace(name);
 	quoted = quote_qualified_identifier(get_namespace_name(namespace), name->relname);
 	if (OidIsValid(get_relname_relid(name->relname, namespace)))
