@@ -22,11 +22,21 @@
 #include "storage/lwlock.h"
 
 #include "log/reader.h"
+#include "runtime/compat.h"
 
+/*
+ * Our own setting may be older than a writer's: it is read between two steps
+ * only.  What commits go by is the flag in shared memory, which the
+ * checkpointer sets some time after the reload; it counts too, and whichever
+ * of the two is late in saying that no standbys are asked for only delays.
+ */
 static bool
 standbys_set(void)
 {
-	return max_wal_senders > 0 && SyncRepStandbyNames != NULL && SyncRepStandbyNames[0] != '\0';
+	if (max_wal_senders <= 0)
+		return false;
+	return (SyncRepStandbyNames != NULL && SyncRepStandbyNames[0] != '\0') ||
+		te_compat_sync_standbys_defined();
 }
 
 /*
@@ -56,23 +66,27 @@ te_log_durable_target(XLogRecPtr asynchronous)
 	return standbys_set() ? written_so_far() : asynchronous;
 }
 
+static bool
+acknowledged(XLogRecPtr lsn)
+{
+	bool		done;
+
+	LWLockAcquire(SyncRepLock, LW_SHARED);
+	done = WalSndCtl->lsn[SYNC_REP_WAIT_FLUSH] >= lsn;
+	LWLockRelease(SyncRepLock);
+	return done;
+}
+
 bool
 te_log_durable(XLogRecPtr lsn, int *retry_ms)
 {
 	static int	waited = 0;
-	XLogRecPtr	acknowledged;
 
 	if (XLogRecPtrIsInvalid(lsn))
 		return true;
 	if (XLogNeedsFlush(lsn))
 		XLogFlush(lsn);
-	if (!standbys_set())
-		return true;
-
-	LWLockAcquire(SyncRepLock, LW_SHARED);
-	acknowledged = WalSndCtl->lsn[SYNC_REP_WAIT_FLUSH];
-	LWLockRelease(SyncRepLock);
-	if (acknowledged >= lsn)
+	if (!standbys_set() || acknowledged(lsn))
 	{
 		waited = 0;
 		return true;

@@ -221,7 +221,11 @@ te_read(PG_FUNCTION_ARGS)
 	 * may count what that one looked at (see te_log_last_id_lsn).
 	 */
 	if (cycles > 1)
-		durable_at = Max(durable_at, te_log_last_id_lsn());
+	{
+		XLogRecPtr	last = te_log_last_id_lsn();
+
+		durable_at = Max(durable_at, last);
+	}
 	wait_until_durable(durable_at);
 	return (Datum) 0;
 }

@@ -14,10 +14,14 @@
 #include "publisher/cycle.h"
 #include "publisher/routes.h"
 #include "publisher/utf8.h"
+#include "runtime/clock.h"
 #include "runtime/worker.h"
 
 /* a buffer that one large event has grown is not kept */
 #define KEEP_BUFFER		(4 * TE_CYCLE_BYTES)
+
+/* no word from the synchronous standbys: when to complain */
+#define SILENT_US		1000000
 
 void
 te_cycle_init(TeCycle *cycle, MemoryContext context, TeRefusals *refusals)
@@ -235,6 +239,30 @@ te_cycle_read(TeCycle *cycle, TeReader *reader, uint64 ticket)
 	if (cycle->nframes > 0 && cycle->frames[cycle->nframes - 1].events == 0)
 		cycle->nframes--;
 	cycle->pending = true;
+}
+
+void
+te_cycle_forget_health(TeCycle *cycle)
+{
+	if (cycle->silent_since != 0)
+		te_worker_health(0, "durability", "", NULL);
+	cycle->silent_since = 0;
+}
+
+bool
+te_cycle_durable(TeCycle *cycle, int *retry_ms)
+{
+	if (te_log_durable(cycle->result.durable_at, retry_ms))
+	{
+		te_cycle_forget_health(cycle);
+		return true;
+	}
+	if (cycle->silent_since == 0)
+		cycle->silent_since = te_clock_monotonic();
+	else if (te_clock_monotonic() - cycle->silent_since > SILENT_US)
+		te_worker_health(2, "durability", "events wait until the synchronous standbys have acknowledged them",
+						 "See pg_stat_replication for the standbys that synchronous_standby_names asks for.");
+	return false;
 }
 
 void

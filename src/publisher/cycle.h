@@ -51,12 +51,20 @@ typedef struct TeCycle
 	uint32		messages;		/* in all frames */
 	TeReadResult result;
 	TeWindowMark mark;
+	int64		silent_since;	/* the synchronous standbys have not acknowledged; 0: they have */
 } TeCycle;
 
 extern void te_cycle_init(TeCycle *cycle, MemoryContext context, TeRefusals *refusals);
 
 /* read what became visible, in a transaction of its own; ticket: see TeWindowMark */
 extern void te_cycle_read(TeCycle *cycle, TeReader *reader, uint64 ticket);
+
+/*
+ * May it leave?  If not, ask again after *retry_ms.  Where that takes long, it
+ * is a line of health(), which te_cycle_forget_health() takes away.
+ */
+extern bool te_cycle_durable(TeCycle *cycle, int *retry_ms);
+extern void te_cycle_forget_health(TeCycle *cycle);
 
 /* hand the frames to the I/O process's buffer and the window; they leave with te_io_flush() */
 extern void te_cycle_queue(TeCycle *cycle, TeIoProcess *io, TeWindow *window);

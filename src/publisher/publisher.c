@@ -176,6 +176,7 @@ forget_health(void)
 	te_worker_health(0, "broker", "", NULL);
 	te_worker_health(0, "configuration", "", NULL);
 	te_worker_health(0, "io:producer", "", NULL);
+	te_cycle_forget_health(&p.cycle);
 }
 
 static void
@@ -454,7 +455,7 @@ publish(void)
 			return p.letters_at;
 	}
 
-	if (!te_log_durable(p.cycle.result.durable_at, &retry_ms))
+	if (!te_cycle_durable(&p.cycle, &retry_ms))
 		return now + (int64) retry_ms * 1000;
 	send_cycle();
 
@@ -475,6 +476,8 @@ static int64
 publisher_step(bool woken)
 {
 	int64		due;
+	int64		publish_due;
+	int64		save_due;
 
 	p.in_step = true;
 	if (p.reader == NULL)
@@ -488,10 +491,13 @@ publisher_step(bool woken)
 		(void) write_letters(p.refusals, settle_dead_letter);
 	if (te_progress_advance(p.window))
 		te_worker_injection_point("publisher_after_ack");
-	due = Min(due, publish());
+	/* not inside Min(), which would call it twice */
+	publish_due = publish();
+	due = Min(due, publish_due);
 	if (te_progress_advance(p.window))
 		te_worker_injection_point("publisher_after_ack");
-	due = Min(due, te_progress_save_if_due());
+	save_due = te_progress_save_if_due();
+	due = Min(due, save_due);
 	/* the rest of the refusals in the next step */
 	if (te_refusals_count(p.refusals) > 0 || p.recount)
 		due = Min(due, p.letters_at);

@@ -118,6 +118,13 @@ te_compat_find_guc(const char *name)
 	index_beginscan(heap, index, snapshot, nkeys, 0)
 #endif
 
+/* 15.13, 16.9, 17.5: a flag beside another says what a boolean said; use needs replication/walsender_private.h */
+#ifdef SYNC_STANDBY_DEFINED
+#define te_compat_sync_standbys_defined() ((WalSndCtl->sync_standbys_status & SYNC_STANDBY_DEFINED) != 0)
+#else
+#define te_compat_sync_standbys_defined() (WalSndCtl->sync_standbys_defined)
+#endif
+
 /* 16: a truncation may run as the table's owner.  The third argument, the relations to be logged, stays empty. */
 #if PG_VERSION_NUM >= 160000
 #define te_compat_truncate(rel) \
