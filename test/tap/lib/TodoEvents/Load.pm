@@ -20,7 +20,7 @@ use Test::More;
 use TodoEvents;
 
 our @EXPORT = qw(load_setup load_start load_finish load_stop load_latencies load_resolve check_ledger ledger_against_topic
-  psql_script readers_setup check_readers);
+  psql_script psql_output readers_setup check_readers);
 
 # tasks that all writers fight over
 use constant HOT => 8;
@@ -320,6 +320,8 @@ END
 }
 
 # Runs SQL in the background by psql, from now on; returns the IPC::Run handle.
+my %output;
+
 sub psql_script
 {
 	my ($node, $sql) = @_;
@@ -327,9 +329,18 @@ sub psql_script
 
 	# not by standard input: IPC::Run would feed it only while we wait for the end
 	PostgreSQL::Test::Utils::append_to_file($file, $sql);
-	return IPC::Run::start(
+	my $run = IPC::Run::start(
 		[ "$TodoEvents::bindir/psql", '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres'), '-f', $file ],
 		'>', "$file.out", '2>', "$file.err");
+	$output{$run} = $file;
+	return $run;
+}
+
+# What such a script has written so far, errors and notices behind the rest.
+sub psql_output
+{
+	my ($run) = @_;
+	return join '', map { PostgreSQL::Test::Utils::slurp_file("$output{$run}.$_") } qw(out err);
 }
 
 # ---- readers ------------------------------------------------------------------

@@ -17,7 +17,7 @@ use Time::HiRes qw(time);
 use Time::Local ();
 use TodoEvents;
 
-our @EXPORT = qw(standby_of follow promote rewind our_processes is_gone wait_streaming);
+our @EXPORT = qw(standby_of follow promote rewind our_processes server_processes is_gone wait_streaming);
 
 # settings that rewinding and promoting to and fro need
 sub settings
@@ -106,8 +106,8 @@ sub rewind
 	return;
 }
 
-# our_processes(NODE): [ pid, command line ] of everything of ours below a cluster's postmaster.
-sub our_processes
+# Pids below a cluster's postmaster, by their command lines.
+sub below
 {
 	my ($node) = @_;
 	my (%parent, %command);
@@ -120,15 +120,28 @@ sub our_processes
 		$parent{$pid} = $parent;
 		$command{$pid} = $command;
 	}
-	die $node->name . ' has no processes' unless grep { $_ == $postmaster } values %parent;
-	my @ours;
-	for my $pid (grep { $command{$_} =~ /todo_events/ } keys %command)
+	for my $pid (keys %command)
 	{
 		my $above = $pid;
 		$above = $parent{$above} while $above && $above != $postmaster;
-		push @ours, [ $pid, $command{$pid} ] if $above;
+		delete $command{$pid} unless $above && $pid != $postmaster;
 	}
-	return @ours;
+	die $node->name . ' has no processes' unless %command;
+	return %command;
+}
+
+# server_processes(NODE): pids of everything below a cluster's postmaster.
+sub server_processes
+{
+	my %command = below(@_);
+	return keys %command;
+}
+
+# our_processes(NODE): [ pid, command line ] of what of it is ours.
+sub our_processes
+{
+	my %command = below(@_);
+	return map { [ $_, $command{$_} ] } grep { $command{$_} =~ /todo_events/ } keys %command;
 }
 
 # Has that process ended, or become another's?
