@@ -261,7 +261,17 @@ health(TeHealthSink *sink)
 	TeCopy		copy;
 
 	if (RecoveryInProgress())
+	{
+		/* what the primary goes by; after a promotion this server's own name counts */
+		const char *primary = te_epoch_newest()->facts.instance;
+
+		if (strcmp(primary, te_instance()) != 0)
+			te_health_add(sink, 2, "identity",
+						  psprintf("todo_events.instance is \"%s\" here and \"%s\" on the primary: after a promotion this server would be taken for a copy, and send nothing",
+								   te_instance(), primary),
+						  "Give a standby its primary's name, in a configuration file outside the data directory, and restart it.");
 		return;
+	}
 	copy = te_identity_copy(&from);
 	if (copy != TE_COPY_NONE)
 		te_health_add(sink, 3, "identity", describe(copy, &from), ADOPT_HINT);

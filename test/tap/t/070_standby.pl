@@ -104,7 +104,12 @@ $hot->append_conf('postgresql.conf', "todo_events.databases = 'elsewhere'\n");
 $hot->reload;
 wait_for_sql($hot, 'the setting is read', q{SELECT current_setting('todo_events.databases') = 'elsewhere'});
 like(health_line($hot, 'engine'), qr/^warning\|.*todo_events\.databases leaves this database out.*promotion/, 'todo_events.databases');
-$hot->append_conf('postgresql.conf', "todo_events.databases = '*'\nshared_preload_libraries = ''\n");
+my $name = PostgreSQL::Test::Utils::tempdir() . '/name.conf';
+PostgreSQL::Test::Utils::append_to_file($name, "todo_events.instance = 'elsewhere'\n");
+$hot->append_conf('postgresql.conf', "todo_events.databases = '*'\ninclude = '$name'\n");
+$hot->restart;
+like(health_line($hot, 'identity'), qr/^warning\|todo_events\.instance is "elsewhere" here and "" on the primary: after a promotion .* send nothing\|/, 'another instance');
+$hot->append_conf('postgresql.conf', "shared_preload_libraries = ''\n");
 $hot->restart;
 like(health_line($hot, 'engine'), qr/^warning\|.*not preloaded.*promotion/, 'no preload');
 

@@ -86,7 +86,7 @@ for my $round (1 .. $rounds)
 
 	wait_synchronous($what);
 	my @clients = start_clients();
-	my $load = load_start($primary, seconds => 3600, clients => 8, rate => 250);
+	my $load = load_start($primary, seconds => 3600, clients => 6, rate => 150);
 	my $before = $primary->safe_psql('postgres', 'SELECT count(*) FROM ledger');
 	wait_for_sql($primary, "$what: there is load", "SELECT count(*) > $before + 200 FROM ledger");
 

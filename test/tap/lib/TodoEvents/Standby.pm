@@ -26,7 +26,7 @@ sub settings
 wal_log_hints = on
 wal_keep_size = 512MB
 wal_receiver_status_interval = 1
-wal_retrieve_retry_interval = 50ms
+wal_retrieve_retry_interval = 200ms
 END
 }
 
