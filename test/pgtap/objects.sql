@@ -48,3 +48,8 @@ SELECT is_empty($$
 	SELECT c.oid::regclass, a.amname FROM pg_class c JOIN ours o ON o.classid = 'pg_class'::regclass AND o.objid = c.oid
 	JOIN pg_am a ON a.oid = c.relam WHERE c.relkind = 'r' AND a.amname <> 'heap' OR c.relpersistence <> 'p' $$,
 	'every table is a logged heap');
+SELECT is_empty($$
+	SELECT c.oid::regclass FROM pg_class c JOIN ours o ON o.classid = 'pg_class'::regclass AND o.objid = c.oid
+	WHERE c.relkind = 'r' AND 2 <> (SELECT count(*) FROM pg_trigger t
+		WHERE t.tgrelid = c.oid AND t.tgfoid = 'todo_events_internal.guard'::regproc AND t.tgenabled = 'A') $$,
+	'every table keeps out what logical replication brings (G11)');

@@ -1,6 +1,6 @@
 # A loaded database, decoded with test_decoding, shows the application's tables and
 # our configuration, and nothing else of ours: no event, no payload (TOASTed ones
-# neither), no rotation, cursor, counter, dead letter or idempotency key. And a
+# neither), no rotation, cursor, counter, dead letter, secret or idempotency key. And a
 # publication FOR ALL TABLES stands in nobody's way (G11).
 
 use strict;
@@ -55,6 +55,9 @@ wait_for_sql(
 	  SELECT (SELECT last_value FROM todo_events_internal.log_floor) > 0}, 60);
 sql('SELECT todo_events.publish((SELECT topic FROM todo_events.topic_config ORDER BY 1 LIMIT 1), $$com.example.thing$$, $${"a":1}$$)');
 sql(q{SELECT todo_events.configure('source', 'decoded')});
+sql(q{SELECT todo_events.create_topic('gone', create_topic => false); DELETE FROM todo_events.topic_config WHERE topic = 'gone'});
+sql("COPY todo_events.secret_input FROM STDIN;\nsasl_password=Tr0ub4dor\n\\.\n");
+sql(q{SELECT todo_events.purge_dead_letters('infinity')});
 wait_for_delivery($node);
 $node->stop('fast');
 $node->start;
@@ -73,8 +76,8 @@ END
 }
 cmp_ok($tables{'public.tasks'}, '>', 100, 'the application\'s changes are there');
 cmp_ok($tables{'public.ledger'}, '>', 100, 'all of them');
-cmp_ok($tables{'todo_events.setting_config'}, '>', 0, 'configuration is there');
-my @ours = grep { /^todo_events/ && !/^todo_events\.\w+_config$/ } sort keys %tables;
+cmp_ok($tables{"todo_events.$_"}, '>', 0, "configuration is there: $_") for qw(setting_config topic_config attachment_config default_removed);
+my @ours = grep { /^todo_events/ && !/^todo_events\.(\w+_config|default_removed)$/ } sort keys %tables;
 is("@ours", '', 'and nothing else of ours');
 isnt(sql("SELECT count(*) FROM todo_events.outbox"), 0, 'although there is a log');
 

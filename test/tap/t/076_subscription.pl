@@ -251,10 +251,13 @@ is($subscriber->safe_psql('bare', 'SELECT count(*) FROM pg_subscription_rel'), '
 $subscriber->safe_psql('bare', 'DROP SUBSCRIPTION bare');
 sub_('DROP SUBSCRIPTION everything');
 
-# The other: the extension, idle, with no table attached. And a publisher that does not
-# preload it, whose walsender copies our rows to the subscriber: the guards skip them.
-$publisher->adjust_conf('postgresql.conf', 'shared_preload_libraries', "''");
-$publisher->restart;
+# The other: the extension, not preloaded, with no table attached. And a publisher that
+# does not preload it either, whose walsender copies our rows: the guards skip them.
+for my $node ($publisher, $subscriber)
+{
+	$node->adjust_conf('postgresql.conf', 'shared_preload_libraries', "''");
+	$node->restart;
+}
 $subscriber->safe_psql('remedied', 'CREATE EXTENSION todo_events');
 $subscriber->safe_psql('remedied', sprintf($subscribe, 'remedied', 'everything'));
 catch_up('remedied', 'remedied');
