@@ -79,5 +79,6 @@ for my $fault (qw(error exit kill))
 	check_delivery($node, name => "$fault, by user", topic => 'task-updates', at_least => 100);
 }
 
+check_storage($node);
 $node->stop('fast');
 done_testing();

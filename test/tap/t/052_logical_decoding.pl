@@ -76,7 +76,7 @@ END
 }
 cmp_ok($tables{'public.tasks'}, '>', 100, 'the application\'s changes are there');
 cmp_ok($tables{'public.ledger'}, '>', 100, 'all of them');
-cmp_ok($tables{"todo_events.$_"}, '>', 0, "configuration is there: $_") for qw(setting_config topic_config attachment_config default_removed);
+cmp_ok($tables{"todo_events.$_"}, '>', 0, "configuration is there: $_") for qw(setting_config topic_config default_removed);
 my @ours = grep { /^todo_events/ && !/^todo_events\.(\w+_config|default_removed)$/ } sort keys %tables;
 is("@ours", '', 'and nothing else of ours');
 isnt(sql("SELECT count(*) FROM todo_events.outbox"), 0, 'although there is a log');

@@ -188,5 +188,6 @@ is($node->safe_psql('quiet', 'SELECT count(*) FROM todo_events.read(NULL, 10000)
 load_stop($load);
 wait_for_delivery($node);
 ledger_against_topic($node, 'through all that', at_least => 1000);
+check_storage($node);
 $node->stop('fast');
 done_testing();
