@@ -30,7 +30,7 @@ BEGIN
 	END IF;
 
 	-- The extension's owner administers it, gives rights to others, and dumps and
-	-- restores what is dumped: other roles' rights too, hence the grant option.
+	-- restores what is dumped.
 	owns := grant_access.level = 'operator' AND EXISTS (
 		SELECT FROM pg_extension e JOIN pg_authid a ON a.oid = e.extowner
 		WHERE e.extname = 'todo_events' AND e.extowner = grant_access.role AND NOT a.rolsuper);
@@ -108,9 +108,7 @@ BEGIN
 			WHERE owns AND e.extname = 'todo_events'
 			UNION ALL
 			SELECT 'USAGE', 'SCHEMA todo_events_internal' WHERE owns)
-		SELECT format('GRANT %s ON %s TO %s', g.rights, g.object, grant_access.role)
-			|| CASE WHEN owns THEN ' WITH GRANT OPTION' ELSE '' END
-		FROM granted g
+		SELECT format('GRANT %s ON %s TO %s', g.rights, g.object, grant_access.role) FROM granted g
 	LOOP
 		EXECUTE statement;
 	END LOOP;
@@ -132,7 +130,8 @@ BEGIN
 	IF NOT EXISTS (SELECT FROM pg_authid a WHERE a.oid = revoke_access.role) THEN
 		RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = 'the role does not exist';
 	END IF;
-	IF EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'todo_events' AND e.extowner = revoke_access.role) THEN
+	IF EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'todo_events' AND e.extowner = revoke_access.role)
+		OR EXISTS (SELECT FROM pg_namespace n WHERE n.nspname = 'todo_events' AND n.nspowner = revoke_access.role) THEN
 		RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
 			MESSAGE = 'the owner of the extension keeps its rights',
 			HINT = 'REASSIGN OWNED makes another role the owner.';
@@ -217,10 +216,42 @@ BEGIN
 END
 $$;
 
--- the extension's owner need not be a superuser
-SELECT todo_events.grant_access(e.extowner, 'operator')
-FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_authid a ON a.oid = e.extowner
-WHERE e.extname = 'todo_events' AND NOT a.rolsuper;
+-- The extension's owner need not be a superuser.  A dump of his repeats what other
+-- roles have been given: so he has the grant option, from the beginning (a right
+-- given later would itself be in his dump, and cannot be given back to a grantor).
+DO $$
+DECLARE
+	owner regrole;
+	statement text;
+BEGIN
+	SELECT e.extowner INTO owner
+	FROM pg_extension e JOIN pg_authid a ON a.oid = e.extowner
+	WHERE e.extname = 'todo_events' AND NOT a.rolsuper;
+	IF NOT FOUND THEN
+		RETURN;
+	END IF;
+	PERFORM todo_events.grant_access(owner, 'operator');
+	FOR statement IN
+		SELECT format('GRANT %s ON %s TO %s WITH GRANT OPTION', a.privilege_type, o.name, owner)
+		FROM (
+			SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || c.oid::regclass, c.relacl
+			FROM pg_class c
+			WHERE c.relnamespace IN ('todo_events'::regnamespace, 'todo_events_internal'::regnamespace)
+			UNION ALL
+			SELECT 'FUNCTION ' || p.oid::regprocedure, p.proacl
+			FROM pg_proc p
+			WHERE p.pronamespace IN ('todo_events'::regnamespace, 'todo_events_internal'::regnamespace)
+			UNION ALL
+			SELECT 'SCHEMA ' || n.nspname, n.nspacl
+			FROM pg_namespace n
+			WHERE n.oid IN ('todo_events'::regnamespace, 'todo_events_internal'::regnamespace)
+		) AS o (name, acl), aclexplode(o.acl) a
+		WHERE a.grantee = owner
+	LOOP
+		EXECUTE statement;
+	END LOOP;
+END
+$$;
 
 -- So does the role that stands for a superuser where nobody may be one: Neon's
 -- neon_superuser, by whatever name the server's start gave it.  (What a session or
