@@ -196,14 +196,32 @@ te_event_derive_id(const pg_uuid_t *namespace, int32 origin, int64 number, pg_uu
 	}
 }
 
+/* as put_uuid() writes it; no error, which would stop the engine at a row that is not of our making */
+static bool
+parse_uuid(const char *text, pg_uuid_t *id)
+{
+	int			n = 0;
+
+	for (const char *p = text; *p; p++)
+	{
+		int			digit = *p >= '0' && *p <= '9' ? *p - '0' : *p >= 'a' && *p <= 'f' ? *p - 'a' + 10 : -1;
+
+		if (*p == '-')
+			continue;
+		if (digit < 0 || n == 2 * UUID_LEN)
+			return false;
+		id->data[n / 2] = (unsigned char) (n % 2 == 0 ? digit << 4 : id->data[n / 2] | digit);
+		n++;
+	}
+	return n == 2 * UUID_LEN;
+}
+
 void
 te_event_id(const TeLogRow *row, pg_uuid_t *id)
 {
 	char	   *given = row->extra ? te_extra_get(row, "id") : NULL;
 
-	if (given != NULL)
-		*id = *DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(given)));
-	else
+	if (given == NULL || !parse_uuid(given, id))
 		te_event_derive_id(te_identity_of(row->origin), row->origin, row->id, id);
 }
 
@@ -312,6 +330,15 @@ put_type(StringInfo buf, const TeLogRow *row)
 }
 
 static void
+put_payload(StringInfo buf, const TeLogRow *row)
+{
+	if (row->payload_len > 0)
+		put(buf, row->payload, row->payload_len);
+	else
+		put_literal(buf, "null");
+}
+
+static void
 put_task_data(StringInfo buf, const TeLogRow *row, const pg_uuid_t *id)
 {
 	int			len;
@@ -336,7 +363,7 @@ put_task_data(StringInfo buf, const TeLogRow *row, const pg_uuid_t *id)
 		put_literal(buf, "\"");
 	}
 	put_literal(buf, ",\"payload\":");
-	put(buf, row->payload, row->payload_len);
+	put_payload(buf, row);
 	put_literal(buf, "}");
 }
 
@@ -393,7 +420,7 @@ te_event_render(StringInfo buf, const TeLogRow *row, const char *cursor)
 	}
 	put_literal(buf, ",\"data\":");
 	if (row->type == TE_EVENT_CUSTOM)
-		put(buf, row->payload, row->payload_len);
+		put_payload(buf, row);
 	else
 		put_task_data(buf, row, &id);
 	put_literal(buf, "}");

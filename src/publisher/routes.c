@@ -258,10 +258,12 @@ targets_by_routes(TeTargets *targets, const TeLogRow *row)
 
 	for (int i = 0; i < route_count; i++)
 	{
-		if (te_route_matches(routes[i].pattern, group, suffix, type))
+		/* a row that is not of our making may have no type */
+		if (te_route_matches(routes[i].pattern, group, suffix, type ? type : ""))
 			targets_add(targets, routes[i].topic);
 	}
-	pfree(type);
+	if (type != NULL)
+		pfree(type);
 }
 
 static const TeTargets *

@@ -6,11 +6,13 @@ use strict;
 use warnings;
 use TodoEvents;
 use TodoEvents::Rights;
+use IPC::Run ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = todo_node('attacks', brokers => '', extension => 0, conf => "max_prepared_transactions = 2\nlog_min_messages = warning\n");
+my $node = todo_node('attacks', brokers => '', extension => 0, conf => "log_min_messages = warning\n");
+my $begin = -s $node->logfile;
 chomp(my $superuser = `id -un`);
 $node->safe_psql('postgres', q{CREATE ROLE mallory LOGIN; CREATE ROLE alice LOGIN});
 $node->safe_psql('postgres', q{CREATE DATABASE shop OWNER mallory});
@@ -19,7 +21,7 @@ my $rights = TodoEvents::Rights->new($node, 'shop');
 sub not_trapped
 {
 	my ($what) = @_;
-	unlike(slurp_file($node->logfile), qr/trapped/, "nothing that was planted ran: $what");
+	unlike(log_since($node, $begin), qr/trapped/, "nothing that was planted ran: $what");
 }
 
 # as a superuser, what is planted first in every path
@@ -124,7 +126,7 @@ CREATE FUNCTION public.index_trap(text) RETURNS text IMMUTABLE LANGUAGE plpgsql 
 CREATE TABLE public.mallorys (id int PRIMARY KEY, state public.checked, pair public.pair, shown public.shown, seq bigint,
 	made text GENERATED ALWAYS AS (public.index_trap('x')) STORED);
 CREATE INDEX ON public.mallorys (public.index_trap(state));
-INSERT INTO public.mallorys SELECT i, 'new', (i, 'x'), 'a' FROM generate_series(1, 3) i;
+INSERT INTO public.mallorys SELECT i, 'new', ROW(i, 'x'::checked)::pair, 'a' FROM generate_series(1, 3) i;
 ALTER TABLE public.mallorys ENABLE ROW LEVEL SECURITY;
 CREATE POLICY p ON public.mallorys USING (public.trap() IS NOT NULL);
 });
@@ -140,14 +142,14 @@ as_superuser('a table of alice', q{SELECT todo_events.attach('public.alices', ke
 my $number = $node->safe_psql('shop', q{SELECT number FROM todo_events.attachments WHERE name = 'alices'});
 my $events = q{SELECT count(*) FROM todo_events.outbox WHERE key ~ '^(alices/)?9'};
 for my $trap (
-	[ 'another attachment\'s number', "CREATE TRIGGER todo_events_columns AFTER UPDATE OF id ON forged FOR EACH ROW WHEN (false) EXECUTE FUNCTION todo_events.capture('$number', 'key=0');
-		CREATE TRIGGER todo_events_capture AFTER INSERT ON forged FOR EACH ROW EXECUTE FUNCTION todo_events.capture('$number')", 'TE422' ],
+	[ 'another attachment\'s number', qq{CREATE TRIGGER todo_events_columns AFTER UPDATE OF id ON forged FOR EACH ROW WHEN (false) EXECUTE FUNCTION todo_events.capture('$number', 'key=0');
+		CREATE TRIGGER "!todo_events_capture" AFTER INSERT ON forged FOR EACH ROW EXECUTE FUNCTION todo_events.capture('$number')}, 'TE422' ],
 	[ 'any other name', "CREATE TRIGGER a AFTER INSERT ON forged FOR EACH ROW EXECUTE FUNCTION todo_events.capture('$number')", 'TE422' ],
-	[ 'no argument', 'CREATE TRIGGER todo_events_capture AFTER INSERT ON forged FOR EACH ROW EXECUTE FUNCTION todo_events.capture()', 'TE422' ],
-	[ 'not a number', q{CREATE TRIGGER todo_events_capture AFTER INSERT ON forged FOR EACH ROW EXECUTE FUNCTION todo_events.capture('x')}, '22P02' ],
-	[ 'a number too large', q{CREATE TRIGGER todo_events_capture AFTER INSERT ON forged FOR EACH ROW EXECUTE FUNCTION todo_events.capture('99999999999')}, '22003' ],
-	[ 'sequence alone', "CREATE TRIGGER todo_events_sequence BEFORE INSERT ON forged FOR EACH ROW EXECUTE FUNCTION todo_events.capture('$number')", 'TE422' ],
-	[ 'a deferred one', "CREATE CONSTRAINT TRIGGER todo_events_capture AFTER INSERT ON forged INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION todo_events.capture('$number')", 'TE422' ],
+	[ 'no argument', q{CREATE TRIGGER "!todo_events_capture" AFTER INSERT ON forged FOR EACH ROW EXECUTE FUNCTION todo_events.capture()}, 'TE422' ],
+	[ 'not a number', q{CREATE TRIGGER "!todo_events_capture" AFTER INSERT ON forged FOR EACH ROW EXECUTE FUNCTION todo_events.capture('x')}, '22P02' ],
+	[ 'a number too large', q{CREATE TRIGGER "!todo_events_capture" AFTER INSERT ON forged FOR EACH ROW EXECUTE FUNCTION todo_events.capture('99999999999')}, '22003' ],
+	[ 'sequence alone', "CREATE TRIGGER zzzz_todo_events_sequence BEFORE INSERT ON forged FOR EACH ROW EXECUTE FUNCTION todo_events.capture('$number')", 'TE422' ],
+	[ 'a deferred one', qq{CREATE CONSTRAINT TRIGGER "!todo_events_capture" AFTER INSERT ON forged INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION todo_events.capture('$number')}, 'TE422' ],
 	[ 'TRUNCATE\'s for INSERT', "CREATE TRIGGER todo_events_truncate AFTER INSERT ON forged EXECUTE FUNCTION todo_events.capture('$number')", 'TE422' ])
 {
 	my ($what, $sql, $state) = @$trap;
@@ -155,17 +157,17 @@ for my $trap (
 	$node->safe_psql('shop', 'DROP TABLE IF EXISTS forged');
 }
 # on what is no table, and on an attached table of one's own with the wrong columns, kinds and events
-$rights->refused('a view', 'mallory', "CREATE VIEW forged_view AS SELECT 1 AS id; CREATE TRIGGER todo_events_sequence INSTEAD OF INSERT ON forged_view FOR EACH ROW EXECUTE FUNCTION todo_events.capture('$number'); INSERT INTO forged_view VALUES (9)", 'TE422');
+$rights->refused('a view', 'mallory', "CREATE VIEW forged_view AS SELECT 1 AS id; CREATE TRIGGER zzzz_todo_events_sequence INSTEAD OF INSERT ON forged_view FOR EACH ROW EXECUTE FUNCTION todo_events.capture('$number'); INSERT INTO forged_view VALUES (9)", 'TE422');
 $rights->allowed('a table of his own', 'mallory', q{CREATE TABLE own (id int PRIMARY KEY, name text, done numeric, seq text); SELECT todo_events.attach('own', key => 'id'); INSERT INTO own VALUES (1, 'x', 1, 'y')});
 my $own = $node->safe_psql('shop', q{SELECT number FROM todo_events.attachments WHERE name = 'own'});
 for my $columns (q{'sequence=0'}, q{'key=0', 'sequence=1'}, q{'key=0', 'updated_at=1', 'standard'}, q{'key=0', 'completed_at=1'}, q{'key=0', 'completed=2', 'done=bool'},
 	q{'key=0', 'completed=2', 'done=value:x'}, q{'key=0', 'completed=1', 'done=value:'}, q{'key=7'}, q{'key=-1'}, q{'key=x'}, q{'key='}, q{'='}, q{'exclude=0'}, q{'key=0', 'exclude=0', 'exclude=1', 'exclude=2', 'exclude=3'},
 	q{'key=0', 'standard'}, q{'key=2', 'user_key=3'}, q{'key=0', 'completed=0', 'done=not_null', 'sequence=0'}, q{''}, q{'key=0key=1'})
 {
-	my ($rc, $out, $err) = $rights->as('mallory', qq{BEGIN; DROP TRIGGER todo_events_columns ON own;
+	my ($rc, $out, $err) = $node->psql('shop', qq{\\set ON_ERROR_ROLLBACK 1\nBEGIN; DROP TRIGGER todo_events_columns ON own;
 		CREATE TRIGGER todo_events_columns AFTER UPDATE OF id, name, done, seq ON own FOR EACH ROW WHEN (false) EXECUTE FUNCTION todo_events.capture('$own', $columns);
-		CREATE TRIGGER todo_events_sequence BEFORE INSERT OR UPDATE ON own FOR EACH ROW EXECUTE FUNCTION todo_events.capture('$own');
-		SELECT count(*) FROM todo_events.attachments; INSERT INTO own VALUES (2, 'a', 2, 'b'); UPDATE own SET id = id + 10, name = NULL, done = NULL; DELETE FROM own; TRUNCATE own; ROLLBACK});
+		CREATE TRIGGER zzzz_todo_events_sequence BEFORE INSERT OR UPDATE ON own FOR EACH ROW EXECUTE FUNCTION todo_events.capture('$own');
+		SELECT count(*) FROM todo_events.attachments; INSERT INTO own VALUES (2, 'a', 2, 'b'); UPDATE own SET id = id + 10, name = NULL, done = NULL; DELETE FROM own; TRUNCATE own; ROLLBACK}, on_error_stop => 0, extra_params => [ '-U', 'mallory', '-v', 'VERBOSITY=verbose' ]);
 	unlike($err, qr/server closed|connection to server|internal error|XX000/, "columns by hand: $columns");
 }
 for my $statement ('UPDATE', 'DELETE')
@@ -214,7 +216,7 @@ for my $table (qw(todo_events.topic_config todo_events.setting_config todo_event
 	for my $kind (sort keys %hook)
 	{
 		next if $kind eq 'default';
-		$rights->refused("$kind on $table", 'mallory', sprintf($hook{$kind}, $table), '42501|42809|42P16|42830');
+		$rights->refused("$kind on $table", 'mallory', sprintf($hook{$kind}, $table), '42501|42809|42P16|42830|42704');
 	}
 }
 $rights->refused('a partition of the log', 'mallory', 'CREATE TABLE public.part PARTITION OF todo_events_internal.log FOR VALUES IN (77)');
@@ -282,7 +284,7 @@ my $odd = IPC::Run::run([ 'psql', '-XAtq', '-h', $node->host, '-p', $node->port,
 like($err, qr/ERROR/, 'many of them are errors');
 unlike($err, qr/server closed|connection to server/, 'and none ends the server');
 is(join("\n", grep { /XX000|cache lookup|unexpected/ } split /\n/, $err), '', 'nor is an internal one');
-unlike(slurp_file($node->logfile), qr/terminated by signal|PANIC/, 'no process has crashed');
+unlike(log_since($node, $begin), qr/terminated by signal|PANIC/, 'no process has crashed');
 
 # rows of the log that nobody of ours wrote: who may write all data can
 $node->safe_psql('shop', q{
@@ -290,9 +292,16 @@ INSERT INTO todo_events_internal.log (id, time, origin, attachment, type, segmen
 	SELECT 1000000 + i, CASE i % 3 WHEN 0 THEN timestamptz 'infinity' WHEN 1 THEN '-infinity' ELSE now() END, 0, 0, (ARRAY[-1, 0, 1, 6, 7, 100, 101, 32767])[i], 0 FROM generate_series(1, 8) i;
 INSERT INTO todo_events_internal.log (id, time, origin, attachment, type, extra, payload, segment)
 	SELECT 1000100 + i, now(), 0, 0, t, e::json, '"x"', 0 FROM unnest('{1,100,101}'::int[]) t, unnest(ARRAY['{}', '[]', '{"id":"x"}', '{"type":null,"topic":7}', '""']) WITH ORDINALITY AS e (e, i)});
-($rc, $out, $err) = $node->psql('shop', q{SELECT count(event::text || type) FROM todo_events.outbox WHERE id > 1000000; SELECT count(*) FROM todo_events.read(NULL); SELECT count(*) FROM todo_events.lag});
+($rc, $out, $err) = $node->psql('shop', q{SELECT count(event::text || type) FROM todo_events.outbox WHERE id > 1000000; SELECT count(*) FROM todo_events.read(NULL); SELECT count(*) FROM todo_events.lag}, on_error_stop => 0);
 unlike($err, qr/server closed|connection to server/, 'odd rows of the log end no server');
-unlike(slurp_file($node->logfile), qr/terminated by signal|PANIC/, 'nor any process');
+# the engine's publisher reads them as well: it has a broker now, which is not there
+$node->safe_psql('postgres', q{ALTER DATABASE shop SET todo_events.brokers = '127.0.0.1:1'});
+wait_for_sql($node, 'a publisher has begun', q{SELECT EXISTS (SELECT FROM todo_events.workers WHERE database = 'shop' AND role = 'publisher' AND (state = 'running' OR errors > 0))}, undef, 'shop');
+my $last = q{SELECT COALESCE(max(number), 0) FROM todo_events_internal.cursor WHERE reader = 'log'};
+my $before = $node->safe_psql('shop', $last);
+$rights->allowed('another event', 'mallory', q{SELECT todo_events.publish('task-events', 'com.example.thing', '{}') IS NOT NULL}, 't');
+wait_for_sql($node, 'the engine follows the log', "SELECT ($last) > $before", undef, 'shop');
+unlike(log_since($node, $begin), qr/terminated by signal|PANIC/, 'nor any process');
 
 $node->stop;
 done_testing();
