@@ -2,7 +2,7 @@
 # idle for the monitor that suspends computes, no failure of ours takes the server down,
 # a disk that is full for the worker is waited out, what a compute loses between two
 # starts is not needed, and it stops at once with peers that answer nothing
-# (D1, D2, D7, L2, L3, L4).
+# (D1, D2, D3, D7, L2, L3, L4, L8, L11, N6).
 use strict;
 use warnings;
 use TodoEvents;
@@ -96,6 +96,32 @@ wait_for('another engine', sub { my $now = worker('engine', 'pid'); $now && $now
 add(10);
 check_delivery($node, %at, name => 'after failures', at_least => $number);
 is($node->safe_psql('postgres', 'SELECT pg_postmaster_start_time()'), $started, 'L3: the server is the one that was started');
+
+# ---- interrupted writers ---------------------------------------------------------------------------------
+
+# wherever in a writing transaction the interrupt comes: between statements and in the middle of rows
+my $script = '';
+for my $n (1 .. 50)
+{
+	$script .= 'SET statement_timeout = ' . (1 + $n % 15) . ";\n"
+	  . "INSERT INTO tasks (user_id, title) SELECT gen_random_uuid(), 'interrupted' FROM generate_series(1, 200);\n"
+	  . "UPDATE tasks SET title = title || '.' WHERE id IN (SELECT id FROM tasks LIMIT 200);\n";
+}
+my ($out, $err);
+$node->psql('neondb', $script, on_error_stop => 0, stdout => \$out, stderr => \$err, extra_params => [ '-U', 'owner' ]);
+my $interrupted = () = $err =~ /canceling statement due to statement timeout/g;
+cmp_ok($interrupted, '>', 5, "L11: writers were interrupted, $interrupted times");
+is(join("\n", grep { !/canceling statement due to statement timeout|^$/ } split /\n/, $err), '', 'L11: which is all that happened to them');
+check_delivery($node, %at, name => 'L11: after interrupts', at_least => $number);
+
+# ---- little memory -----------------------------------------------------------------------------------------
+
+for my $role ([ 'engine', 'pid' ], [ 'publisher', 'io_pid' ])
+{
+	my ($kb) = slurp_file('/proc/' . worker(@$role) . '/status') =~ /^RssAnon:\s+(\d+) kB/m;
+	cmp_ok($kb, '<', 60 * 1024, "L8: what works for $role->[0] has $kb kB of memory of its own");
+}
+is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'todo\_events%'}), 2, 'L8: two of twelve worker slots are taken');
 
 # ---- a disk that is full, for the worker ---------------------------------------------------------------
 
