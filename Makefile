@@ -9,7 +9,7 @@ MODULE_big = todo_events
 # one line a room, in order of dependency
 RUNTIME_OBJS = clock.o own.o inject.o settings.o instance.o primary.o settings_check.o settings_kafka.o settings_rows.o shmem.o launcher.o engine.o parking.o worker.o status.o io_process.o io_spawn.o wake.o replication.o views.o
 LOG_OBJS = room.o ring.o log.o idempotency.o row.o mark.o token.o cursor.o reader.o durable.o json.o event.o identity.o epoch.o adopt.o maintain.o functions.o role.o
-TASKS_OBJS = row_json.o attachment.o attachment_row.o config.o counter.o filter.o upkeep.o change.o sequence.o told.o held.o capture.o partition.o checks.o attach.o detach.o standard.o health.o tasks.o
+TASKS_OBJS = row_json.o trigger.o columns.o attachment.o attachment_row.o config.o counter.o filter.o upkeep.o change.o sequence.o told.o held.o capture.o partition.o alter.o ddl.o checks.o attach.o detach.o standard.o inspect.o health.o tasks.o
 PUBLISHER_OBJS = window.o utf8.o routes.o topics.o connect.o cycle.o letter_store.o refusals.o dead_letters.o answers.o progress.o publish.o publisher.o
 OBJS = src/todo_events.o \
 	$(addprefix src/runtime/,$(RUNTIME_OBJS)) \
@@ -28,7 +28,7 @@ SHLIB_LINK = -Wl,--version-script=build/todo_events.map
 EXTRA_CLEAN = build/todo_events--$(TE_VERSION).sql build/todo_events.map build/io
 
 # tests on a private preloaded server; `make test` runs these and all others
-REGRESS = attach attach_errors capture capture_types capture_partition sequence sequence_nested sequence_upkeep publish routes log
+REGRESS = attach attach_errors capture capture_types capture_partition sequence sequence_nested sequence_upkeep ddl_columns ddl_table ddl_types ddl_partition ddl_triggers ddl_transaction publish routes log
 REGRESS_OPTS = --encoding=UTF8 --no-locale --inputdir=. --outputdir=build/regress --temp-instance=build/regress/instance --temp-config=test/server.conf
 ISOLATION = sequence_update sequence_reinsert capture_partition_move attach_detach_all log_open_transaction log_idempotency log_rotation
 ISOLATION_OPTS = --encoding=UTF8 --no-locale --inputdir=test/isolation --outputdir=build/isolation --temp-instance=build/isolation/instance --temp-config=test/server.conf

@@ -114,8 +114,11 @@ CREATE TRIGGER by_hand AFTER INSERT ON good FOR EACH STATEMENT EXECUTE FUNCTION 
 SELECT * FROM attempt($$INSERT INTO good (id, n) VALUES (1, 1)$$);
 DROP TRIGGER by_hand ON good;
 SELECT * FROM attempt($$SELECT todo_events.capture()$$);
--- made unlogged after it was attached
+-- made unlogged after it was attached: by somebody who turned the event triggers off
+SELECT * FROM attempt($$ALTER TABLE good SET UNLOGGED$$);
+ALTER EVENT TRIGGER todo_events_ddl_begin DISABLE;
 ALTER TABLE good SET UNLOGGED;
+ALTER EVENT TRIGGER todo_events_ddl_begin ENABLE;
 SELECT * FROM attempt($$INSERT INTO good (id, n) VALUES (1, 1)$$);
 ALTER TABLE good SET LOGGED;
 SELECT * FROM attempt($$INSERT INTO good (id, n) VALUES (1, 1)$$);

@@ -81,11 +81,10 @@ te_attach_execute(const char *format,...)
 	return processed;
 }
 
-int32
-te_attach_config(const char *query, int nargs, Oid *types, Datum *values, const char *nulls)
+/* rel: attachment_config, locked */
+static int32
+execute_as_owner(Relation rel, const char *query, int nargs, Oid *types, Datum *values, const char *nulls)
 {
-	/* held, so that the statement's names mean the extension's own */
-	Relation	rel = te_own_table_open("todo_events", "attachment_config", ShareRowExclusiveLock);
 	int			nest_level = te_row_json_pin();
 	int32		result = 0;
 	Oid			save_user;
@@ -108,13 +107,50 @@ te_attach_config(const char *query, int nargs, Oid *types, Datum *values, const 
 	SetUserIdAndSecContext(save_user, save_context);
 	te_row_json_end(nest_level);
 	CacheInvalidateRelcache(rel);
+	return result;
+}
+
+int32
+te_attach_config(const char *query, int nargs, Oid *types, Datum *values, const char *nulls)
+{
+	/* held, so that the statement's names mean the extension's own */
+	Relation	rel = te_own_table_open("todo_events", "attachment_config", ShareRowExclusiveLock);
+	int32		result = execute_as_owner(rel, query, nargs, types, values, nulls);
+
 	table_close(rel, NoLock);
 	return result;
 }
 
+/*
+ * Called by a DROP that holds its tables locked.  It must not wait for an
+ * attach() of another transaction, which may be about to wait for one of
+ * these tables: then the row stays, and the next one comes by.
+ */
+void
+te_attach_forget_dropped(void)
+{
+	Oid			config = te_attachment_config_oid();
+	Relation	rel;
+
+	if (!OidIsValid(config) || !ConditionalLockRelationOid(config, RowExclusiveLock))
+		return;
+	rel = table_open(config, NoLock);
+	(void) execute_as_owner(rel, "UPDATE todo_events.attachment_config SET detached_at = pg_catalog.now() "
+							"WHERE number = ANY (ARRAY(SELECT c.number FROM todo_events.attachment_config c "
+							"WHERE c.detached_at IS NULL AND NOT EXISTS "
+							"(SELECT FROM pg_catalog.pg_class r WHERE r.oid = c.relation) FOR UPDATE SKIP LOCKED))",
+							0, NULL, NULL, NULL);
+	table_close(rel, NoLock);
+}
+
 /* ---- attach ------------------------------------------------------------------ */
 
-/* its row; the number is new unless the same table comes back under the same name and prefix */
+/*
+ * Its row.  The number is the former one if the table comes back under the
+ * same name and prefix, or if it takes the place of one that is detached or
+ * dropped: to those who get the events these are the same tasks, whose
+ * numbers go on.
+ */
 static int32
 write_config(Relation rel, const TeAttachOptions *options, const char *name)
 {
@@ -142,6 +178,12 @@ write_config(Relation rel, const TeAttachOptions *options, const char *name)
 							"detached_at = NULL, attached_at = pg_catalog.now(), start_sequence = $4 "
 							"WHERE relation = $1 AND name = $2 AND type_prefix = $3 RETURNING number",
 							4, types, values, NULL);
+	if (number == 0)
+		number = te_attach_config("UPDATE todo_events.attachment_config SET "
+								"relation = $1, detached_at = NULL, attached_at = pg_catalog.now(), start_sequence = $4 "
+								"WHERE number = (SELECT max(number) FROM todo_events.attachment_config "
+								"WHERE name = $2 AND type_prefix = $3 AND detached_at IS NOT NULL) RETURNING number",
+								4, types, values, NULL);
 	if (number != 0)
 		return number;
 	/* the first attachment's keys are bare; another of the same name is its successor */
@@ -174,9 +216,26 @@ place_of(List **places, StringInfo columns, Relation rel, AttrNumber attno)
 	return list_length(*places) - 1;
 }
 
-static void
-create_columns_trigger(Relation rel, const TeAttachRequest *request, int32 number)
+/* an enum's value is named in the condition too, where its renames are followed */
+static char *
+never(Relation rel, const TeAttachRequest *request)
 {
+	AttrNumber	attno = request->columns[TE_COLUMN_COMPLETED];
+	Form_pg_attribute column = attno != InvalidAttrNumber ? TupleDescAttr(RelationGetDescr(rel), attno - 1) : NULL;
+	Oid			type = column != NULL ? getBaseType(column->atttypid) : InvalidOid;
+
+	if (column == NULL || strncmp(request->done, "value:", 6) != 0 || get_typtype(type) != TYPTYPE_ENUM)
+		return "false";
+	/* a domain has no operators of its own */
+	return psprintf("false AND OLD.%1$s::%2$s OPERATOR(pg_catalog.=) %3$s::%2$s",
+					quote_identifier(NameStr(column->attname)), format_type_be_qualified(type),
+					quote_literal_cstr(request->done + 6));
+}
+
+void
+te_attach_columns_trigger(Relation rel, const TeAttachRequest *request, int32 number)
+{
+	char	   *table = te_attach_quoted(RelationGetRelid(rel));
 	StringInfoData columns;
 	StringInfoData args;
 	List	   *places = NIL;
@@ -198,10 +257,11 @@ create_columns_trigger(Relation rel, const TeAttachRequest *request, int32 numbe
 		add_argument(&args, psprintf("done=%s", request->done));
 	if (request->standard)
 		add_argument(&args, "standard");
-	te_attach_execute("CREATE TRIGGER %s AFTER UPDATE OF %s ON %s FOR EACH ROW WHEN (false) "
+	te_attach_execute("CREATE TRIGGER %s AFTER UPDATE OF %s ON %s FOR EACH ROW WHEN (%s) "
 					  "EXECUTE FUNCTION todo_events.capture('%d'%s)",
-					  TE_TRIGGER_COLUMNS, columns.data, te_attach_quoted(RelationGetRelid(rel)),
-					  number, args.data);
+					  TE_TRIGGER_COLUMNS, columns.data, table, never(rel, request), number, args.data);
+	te_attach_execute("COMMENT ON TRIGGER %s ON %s IS %s", TE_TRIGGER_COLUMNS, table,
+					  "'never fires: says which columns todo_events uses, and as what'");
 }
 
 static void
@@ -230,9 +290,7 @@ create_triggers(Relation rel, const TeAttachRequest *request, int32 number)
 	Oid			relid = RelationGetRelid(rel);
 	ListCell   *cell;
 
-	create_columns_trigger(rel, request, number);
-	te_attach_execute("COMMENT ON TRIGGER %s ON %s IS %s", TE_TRIGGER_COLUMNS, te_attach_quoted(relid),
-					  "'never fires: says which columns todo_events uses, and as what'");
+	te_attach_columns_trigger(rel, request, number);
 	create_trigger(relid, TE_TRIGGER_CAPTURE, "AFTER INSERT OR UPDATE OR DELETE", number,
 				   "makes events of changes (todo_events)");
 	if (request->columns[TE_COLUMN_SEQUENCE] != InvalidAttrNumber)
@@ -291,6 +349,29 @@ backfill(Oid relid)
 	}
 }
 
+static void
+check_not_attached(Oid relid)
+{
+	ListCell   *cell;
+
+	foreach(cell, te_triggers_of(relid))
+	{
+		const TeTrigger *trigger = lfirst(cell);
+
+		if (!trigger->ours)
+			continue;
+		if (te_trigger_find(te_triggers_of(relid), TE_TRIGGER_CAPTURE) != NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_OBJECT),
+					 errmsg("table \"%s\" is already attached", get_rel_name(relid)),
+					 errhint("Call todo_events.detach() first to attach it in another way.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("table \"%s\" has the trigger \"%s\" of an earlier attachment", get_rel_name(relid), trigger->name),
+				 errhint("Call todo_events.detach() first, which drops it.")));
+	}
+}
+
 int32
 te_attach(Oid relid, TeAttachRequest *request, const char *completed, const TeAttachOptions *options)
 {
@@ -306,11 +387,8 @@ te_attach(Oid relid, TeAttachRequest *request, const char *completed, const TeAt
 	te_check_relation(relid);	/* it may have been dropped, or given away, meanwhile */
 	rel = table_open(relid, NoLock);
 
-	if (te_attachment_trigger(rel, TE_TRIGGER_CAPTURE) != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_DUPLICATE_OBJECT),
-				 errmsg("table \"%s\" is already attached", RelationGetRelationName(rel)),
-				 errhint("Call todo_events.detach() first to attach it in another way.")));
+	check_not_attached(relid);
+	te_check_partitions(relid);
 	CheckTableNotInUse(rel, "todo_events.attach");
 	saved = as_owner_begin(rel);
 	te_check_columns(rel, request, completed);

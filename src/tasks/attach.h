@@ -30,6 +30,12 @@ extern uint64 te_attach_execute(const char *format,...) pg_attribute_printf(1, 2
 extern int32 te_attach_config(const char *query, int nargs, Oid *types, Datum *values,
 							  const char *nulls);
 
+/* rows of tables that are dropped are no longer in force; skipped if anybody is in the way */
+extern void te_attach_forget_dropped(void);
+
+/* the trigger that says what the columns mean, see columns.h */
+extern void te_attach_columns_trigger(Relation rel, const TeAttachRequest *request, int32 number);
+
 /* the TRUNCATE trigger of a table or partition */
 extern void te_attach_truncate_trigger(Oid relid, int32 number);
 

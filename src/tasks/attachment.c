@@ -3,11 +3,11 @@
  * attachment.c
  *	  What a backend knows about an attached table.
  *
- * An entry is made from the relation's own triggers, which the relcache has
- * at hand, plus one look at todo_events.attachment_config.  DDL on the table
- * invalidates it.  It may be in use further up the stack at that moment (a
- * trigger within a trigger), so it is unlinked and freed when the transaction
- * has ended.
+ * An entry is made from the relation's own triggers plus one look at
+ * todo_events.attachment_config.  DDL on the table invalidates it.  It may be
+ * in use further up the stack at that moment (a trigger within a trigger), or
+ * needed for rows that are held back (held.c), so it is unlinked and freed
+ * when the transaction has ended.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,9 +17,9 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "catalog/indexing.h"
 #include "catalog/namespace.h"
-#include "catalog/partition.h"
-#include "catalog/pg_proc.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
@@ -37,19 +37,6 @@
 #include "runtime/own.h"
 #include "tasks/attachment.h"
 
-const char *const te_column_role_names[TE_COLUMN_ROLES + 1] = {
-	[TE_COLUMN_KEY] = "key",
-	[TE_COLUMN_USER] = "user_key",
-	[TE_COLUMN_COMPLETED] = "completed",
-	[TE_COLUMN_TITLE] = "title",
-	[TE_COLUMN_DUE_AT] = "due_at",
-	[TE_COLUMN_REMIND_AT] = "remind_at",
-	[TE_COLUMN_SEQUENCE] = "sequence",
-	[TE_COLUMN_UPDATED_AT] = "updated_at",
-	[TE_COLUMN_COMPLETED_AT] = "completed_at",
-	[TE_COLUMN_EXCLUDE] = "exclude",
-};
-
 typedef struct Slot
 {
 	Oid			relid;			/* hash key */
@@ -58,6 +45,7 @@ typedef struct Slot
 
 static HTAB *slots = NULL;
 static List *dead = NIL;		/* contexts of entries that were invalidated */
+static uint64 invalidations = 0;	/* of all entries at once, so far */
 
 /* ---- names of ours ---------------------------------------------------- */
 
@@ -67,25 +55,32 @@ te_attachment_config_oid(void)
 	return te_own_relation("todo_events", "attachment_config");
 }
 
-/* looked up without a check of rights: a writer has none, and needs none */
 Oid
-te_attachment_function_oid(void)
+te_attachment_parent(Oid relid)
 {
-	return te_own_function("todo_events", "capture");
-}
+	Relation	rel;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	Oid			parent = InvalidOid;
 
-Oid
-te_attachment_root(Relation rel)
-{
-	if (!rel->rd_rel->relispartition)
-		return RelationGetRelid(rel);
-	return llast_oid(get_partition_ancestors(RelationGetRelid(rel)));
+	if (!get_rel_relispartition(relid))
+		return InvalidOid;
+	rel = table_open(InheritsRelationId, AccessShareLock);
+	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
+	scan = systable_beginscan(rel, InheritsRelidSeqnoIndexId, true, NULL, 1, &key);
+	if (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		parent = ((Form_pg_inherits) GETSTRUCT(tuple))->inhparent;
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return parent;
 }
 
 Trigger *
 te_attachment_trigger(Relation rel, const char *name)
 {
-	Oid			function = InvalidOid;
+	/* before the loop: a look into a catalog may build the relation's triggers anew */
+	Oid			function = te_trigger_function_oid();
 
 	if (rel->trigdesc == NULL)
 		return NULL;
@@ -93,11 +88,7 @@ te_attachment_trigger(Relation rel, const char *name)
 	{
 		Trigger    *trigger = &rel->trigdesc->triggers[i];
 
-		if (strcmp(trigger->tgname, name) != 0)
-			continue;
-		if (!OidIsValid(function))
-			function = te_attachment_function_oid();
-		if (trigger->tgfoid == function)
+		if (trigger->tgfoid == function && strcmp(trigger->tgname, name) == 0)
 			return trigger;
 	}
 	return NULL;
@@ -109,74 +100,6 @@ te_attachment_number(Relation rel)
 	Trigger    *trigger = te_attachment_trigger(rel, TE_TRIGGER_CAPTURE);
 
 	return trigger != NULL && trigger->tgnargs > 0 ? pg_strtoint32(trigger->tgargs[0]) : 0;
-}
-
-/* ---- the columns trigger ---------------------------------------------- */
-
-/* "role=place" of an argument; place as the attribute number it stands for */
-static bool
-parse_column(const Trigger *trigger, const char *arg, TeColumnRole *role, AttrNumber *attno)
-{
-	const char *equals = strchr(arg, '=');
-
-	for (int i = 0; equals != NULL && i <= TE_COLUMN_ROLES; i++)
-	{
-		int			place;
-
-		if (strlen(te_column_role_names[i]) != (size_t) (equals - arg) ||
-			strncmp(te_column_role_names[i], arg, equals - arg) != 0)
-			continue;
-		place = pg_strtoint32(equals + 1);
-		if (place < 0 || place >= trigger->tgnattr)
-			break;
-		*role = (TeColumnRole) i;
-		*attno = trigger->tgattr[place];
-		return true;
-	}
-	return false;
-}
-
-static const char *
-done_argument(const Trigger *trigger)
-{
-	for (int i = 1; i < trigger->tgnargs; i++)
-	{
-		if (strncmp(trigger->tgargs[i], "done=", 5) == 0)
-			return trigger->tgargs[i] + 5;
-	}
-	return NULL;
-}
-
-bool
-te_attachment_column_names(Relation rel, TeColumnNames *result)
-{
-	const Trigger *trigger = te_attachment_trigger(rel, TE_TRIGGER_COLUMNS);
-	const char *done;
-
-	memset(result, 0, sizeof(*result));
-	if (trigger == NULL)
-		return false;
-	for (int i = 1; i < trigger->tgnargs; i++)
-	{
-		TeColumnRole role;
-		AttrNumber	attno;
-		char	   *name;
-
-		if (strcmp(trigger->tgargs[i], "standard") == 0)
-			result->standard = true;
-		if (!parse_column(trigger, trigger->tgargs[i], &role, &attno))
-			continue;
-		name = pstrdup(NameStr(TupleDescAttr(RelationGetDescr(rel), attno - 1)->attname));
-		if (role == TE_COLUMN_EXCLUDE)
-			result->exclude = lappend(result->exclude, name);
-		else
-			result->names[role] = name;
-	}
-	done = done_argument(trigger);
-	result->completed = result->names[TE_COLUMN_COMPLETED];
-	if (result->completed != NULL && done != NULL && strncmp(done, "value:", 6) == 0)
-		result->completed = psprintf("%s=%s", result->completed, done + 6);
-	return true;
 }
 
 /* ---- making an entry --------------------------------------------------- */
@@ -191,9 +114,17 @@ not_attached(Relation rel)
 			 errhint("Drop the trigger, or call todo_events.detach() and then todo_events.attach() for the table.")));
 }
 
-/* number's row says that this table is attached under it */
 static bool
-read_config(TeAttachment *att, Oid root)
+is_self_or_ancestor(Oid root, Oid relid)
+{
+	while (OidIsValid(relid) && relid != root)
+		relid = te_attachment_parent(relid);
+	return OidIsValid(relid);
+}
+
+/* number's row says that this table, or one that it is a partition of, is attached under it */
+static bool
+read_config(TeAttachment *att)
 {
 	Relation	config = te_own_table_open("todo_events", "attachment_config", AccessShareLock);
 	Oid			index = te_compat_primary_key(config);
@@ -210,8 +141,8 @@ read_config(TeAttachment *att, Oid root)
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		heap_deform_tuple(tuple, RelationGetDescr(config), values, nulls);
-		if (!nulls[TE_ATTACHMENT_DETACHED_AT - 1] ||
-			DatumGetObjectId(values[TE_ATTACHMENT_RELATION - 1]) != root)
+		att->root = DatumGetObjectId(values[TE_ATTACHMENT_RELATION - 1]);
+		if (!nulls[TE_ATTACHMENT_DETACHED_AT - 1] || !is_self_or_ancestor(att->root, att->relid))
 			continue;
 		found = true;
 		att->start_sequence = DatumGetInt64(values[TE_ATTACHMENT_START_SEQUENCE - 1]);
@@ -227,33 +158,6 @@ read_config(TeAttachment *att, Oid root)
 	pfree(values);
 	pfree(nulls);
 	return found;
-}
-
-static void
-read_done(TeAttachment *att, const Trigger *trigger, TupleDesc desc)
-{
-	const char *done = done_argument(trigger);
-	Form_pg_attribute column;
-
-	if (done == NULL || att->columns[TE_COLUMN_COMPLETED] == InvalidAttrNumber)
-		return;
-	column = TupleDescAttr(desc, att->columns[TE_COLUMN_COMPLETED] - 1);
-	if (strcmp(done, "bool") == 0)
-		att->done = TE_DONE_BOOL;
-	else if (strcmp(done, "not_null") == 0)
-		att->done = TE_DONE_NOT_NULL;
-	else if (strncmp(done, "value:", 6) == 0)
-	{
-		Oid			input;
-		Oid			param;
-
-		getTypeInputInfo(column->atttypid, &input, &param);
-		att->done_value = OidInputFunctionCall(input, unconstify(char *, done + 6), param,
-											   column->atttypmod);
-		att->done_typlen = column->attlen;
-		att->done_typbyval = column->attbyval;
-		att->done = TE_DONE_VALUE;
-	}
 }
 
 static Oid
@@ -279,7 +183,7 @@ check_types(const TeAttachment *att, TupleDesc desc)
 		(att->standard && OidIsValid(updated) && updated != TIMESTAMPTZOID) ||
 		(OidIsValid(completed) && completed != TIMESTAMPTZOID) ||
 		(att->done == TE_DONE_BOOL && role_type(att, desc, TE_COLUMN_COMPLETED) != BOOLOID) ||
-		(att->standard && (!OidIsValid(updated) || !OidIsValid(sequence))))
+		(att->standard && !OidIsValid(sequence)))
 		ereport(ERROR,
 				(errcode(ERRCODE_TE_NOT_ATTACHABLE),
 				 errmsg("the attachment of table \"%s\" is broken", get_rel_name(att->relid)),
@@ -289,24 +193,17 @@ check_types(const TeAttachment *att, TupleDesc desc)
 }
 
 static void
-read_columns(TeAttachment *att, const Trigger *trigger, TupleDesc desc)
+read_columns(TeAttachment *att, const TeColumns *columns)
 {
+	TupleDesc	desc = att->desc;
 	Bitmapset  *exclude = NULL;
+	ListCell   *cell;
 
-	for (int i = 1; i < trigger->tgnargs; i++)
-	{
-		TeColumnRole role;
-		AttrNumber	attno;
-
-		if (strcmp(trigger->tgargs[i], "standard") == 0)
-			att->standard = true;
-		else if (!parse_column(trigger, trigger->tgargs[i], &role, &attno))
-			continue;
-		else if (role == TE_COLUMN_EXCLUDE)
-			exclude = bms_add_member(exclude, attno);
-		else
-			att->columns[role] = attno;
-	}
+	memcpy(att->columns, columns->columns, sizeof(att->columns));
+	att->standard = columns->standard;
+	att->done = columns->done;
+	foreach(cell, columns->exclude)
+		exclude = bms_add_member(exclude, lfirst_int(cell));
 
 	att->natts = desc->natts;
 	att->watched = palloc(desc->natts * sizeof(bool));
@@ -336,7 +233,14 @@ read_columns(TeAttachment *att, const Trigger *trigger, TupleDesc desc)
 	}
 	if (att->columns[TE_COLUMN_SEQUENCE] != InvalidAttrNumber)
 		att->sequence_type = role_type(att, desc, TE_COLUMN_SEQUENCE);
-	read_done(att, trigger, desc);
+	if (att->done == TE_DONE_VALUE)
+	{
+		Form_pg_attribute column = TupleDescAttr(desc, att->columns[TE_COLUMN_COMPLETED] - 1);
+
+		att->done_value = te_columns_done_value(columns, column->atttypid, column->atttypmod);
+		att->done_typlen = column->attlen;
+		att->done_typbyval = column->attbyval;
+	}
 	check_types(att, desc);
 }
 
@@ -361,60 +265,42 @@ make_entry(Relation rel)
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "todo_events attachment",
 												  ALLOCSET_SMALL_SIZES);
 	MemoryContext caller = MemoryContextSwitchTo(context);
-	const Trigger *columns = te_attachment_trigger(rel, TE_TRIGGER_COLUMNS);
 	TeAttachment *att = palloc0(sizeof(TeAttachment));
+	/* copies: what the relcache holds may be built anew while we look further */
+	List	   *triggers = te_triggers_of(RelationGetRelid(rel));
+	TeColumns	columns;
 
 	att->context = context;
 	att->relid = RelationGetRelid(rel);
+	att->desc = CreateTupleDescCopyConstr(RelationGetDescr(rel));
 	att->is_partition = rel->rd_rel->relispartition;
-	att->number = te_attachment_number(rel);
+	att->number = te_trigger_number(te_trigger_find(triggers, TE_TRIGGER_CAPTURE));
 	att->valid = true;
 	if (rel->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
 		ereport(ERROR,
 				(errcode(ERRCODE_TE_NOT_ATTACHABLE),
 				 errmsg("attached table \"%s\" has become unlogged", RelationGetRelationName(rel)),
 				 errhint("Use ALTER TABLE ... SET LOGGED, or call todo_events.detach().")));
-	if (att->number == 0 || !read_config(att, te_attachment_root(rel)))
+	if (rel->rd_rel->relkind != RELKIND_RELATION)
+		ereport(ERROR,
+				(errcode(ERRCODE_TE_NOT_ATTACHABLE),
+				 errmsg("foreign table \"%s\" cannot be a partition of an attached table", RelationGetRelationName(rel)),
+				 errhint("Detach the partition, or call todo_events.detach() for the partitioned table.")));
+	if (att->number == 0 || !read_config(att))
 		not_attached(rel);
-	att->writes_follow = writes_follow(rel, te_attachment_function_oid());
-	if (columns != NULL)
-		read_columns(att, columns, RelationGetDescr(rel));
-	if (att->columns[TE_COLUMN_KEY] == InvalidAttrNumber)
+	att->writes_follow = writes_follow(rel, te_trigger_function_oid());
+	if (!te_columns_read(te_trigger_find(triggers, TE_TRIGGER_COLUMNS), &columns))
 		ereport(ERROR,
 				(errcode(ERRCODE_TE_NOT_ATTACHABLE),
 				 errmsg("the attachment of table \"%s\" is broken", RelationGetRelationName(rel)),
-				 errdetail("Its trigger \"%s\", which says what its columns mean, is gone: a column was dropped with CASCADE.",
+				 errdetail("Its trigger \"%s\", which says what its columns mean, is gone: it was dropped or renamed, or a column was dropped together with its type.",
 						   TE_TRIGGER_COLUMNS),
 				 errhint("Call todo_events.detach() and then todo_events.attach() for the table.")));
+	read_columns(att, &columns);
 
 	/* only now is it worth keeping; an error above leaves it to the caller's context */
 	MemoryContextSetParent(context, CacheMemoryContext);
 	MemoryContextSwitchTo(caller);
-	return att;
-}
-
-const TeAttachment *
-te_attachment_get(Relation rel)
-{
-	Oid			relid = RelationGetRelid(rel);
-	TeAttachment *att;
-	Slot	   *slot;
-	bool		found;
-
-	if (slots == NULL)
-	{
-		HASHCTL		info = {.keysize = sizeof(Oid), .entrysize = sizeof(Slot)};
-
-		slots = hash_create("todo_events attachments", 16, &info, HASH_ELEM | HASH_BLOBS);
-	}
-	slot = hash_search(slots, &relid, HASH_FIND, NULL);
-	if (slot != NULL && slot->att != NULL)
-		return slot->att;
-
-	/* our caller's lock on the table keeps DDL, and so invalidations, away meanwhile */
-	att = make_entry(rel);
-	slot = hash_search(slots, &relid, HASH_ENTER, &found);
-	slot->att = att;
 	return att;
 }
 
@@ -432,24 +318,75 @@ unlink_entry(Slot *slot)
 	slot->att = NULL;
 }
 
+const TeAttachment *
+te_attachment_get(Relation rel)
+{
+	Oid			relid = RelationGetRelid(rel);
+	uint64		before = invalidations;
+	TeAttachment *att;
+	Slot	   *slot;
+	bool		found;
+
+	if (slots == NULL)
+	{
+		HASHCTL		info = {.keysize = sizeof(Oid), .entrysize = sizeof(Slot)};
+
+		slots = hash_create("todo_events attachments", 16, &info, HASH_ELEM | HASH_BLOBS);
+	}
+	slot = hash_search(slots, &relid, HASH_FIND, NULL);
+	if (slot != NULL && slot->att != NULL)
+		return slot->att;
+
+	/*
+	 * Our caller's lock on the table keeps DDL on it away meanwhile, but not
+	 * DDL on casts and functions, nor the reset of all caches: then the entry
+	 * serves this once.
+	 */
+	att = make_entry(rel);
+	slot = hash_search(slots, &relid, HASH_ENTER, &found);
+	slot->att = att;
+	if (invalidations != before)
+		unlink_entry(slot);
+	return att;
+}
+
 static void
-attachment_relcache_callback(Datum arg, Oid relid)
+unlink_entries(bool with_functions_only)
 {
 	HASH_SEQ_STATUS status;
 	Slot	   *slot;
 
+	invalidations++;
 	if (slots == NULL)
 		return;
-	if (OidIsValid(relid))
+	hash_seq_init(&status, slots);
+	while ((slot = hash_seq_search(&status)) != NULL)
+	{
+		if (!with_functions_only || (slot->att != NULL && te_row_json_has_functions(slot->att->json)))
+			unlink_entry(slot);
+	}
+}
+
+static void
+attachment_relcache_callback(Datum arg, Oid relid)
+{
+	Slot	   *slot;
+
+	if (!OidIsValid(relid))
+		unlink_entries(false);
+	else if (slots != NULL)
 	{
 		slot = hash_search(slots, &relid, HASH_FIND, NULL);
 		if (slot != NULL)
 			unlink_entry(slot);
-		return;
 	}
-	hash_seq_init(&status, slots);
-	while ((slot = hash_seq_search(&status)) != NULL)
-		unlink_entry(slot);
+}
+
+/* a cast to json was made or dropped, or a function that a type is written by was */
+static void
+attachment_syscache_callback(Datum arg, int cacheid, uint32 hashvalue)
+{
+	unlink_entries(cacheid == PROCOID);
 }
 
 static void
@@ -470,5 +407,7 @@ void
 te_attachment_init(void)
 {
 	CacheRegisterRelcacheCallback(attachment_relcache_callback, (Datum) 0);
+	CacheRegisterSyscacheCallback(CASTSOURCETARGET, attachment_syscache_callback, (Datum) 0);
+	CacheRegisterSyscacheCallback(PROCOID, attachment_syscache_callback, (Datum) 0);
 	RegisterXactCallback(attachment_xact_callback, NULL);
 }

@@ -4,12 +4,6 @@
  *	  What a backend knows about an attached table: the roles of its columns
  *	  and how its rows are rendered, cached per relation.
  *
- * The roles are nowhere stored as names.  The trigger TE_TRIGGER_COLUMNS is
- * declared "AFTER UPDATE OF key, user, ... WHEN (false)" and never fires;
- * PostgreSQL keeps its column list up to date through renames and copies it
- * to partitions with other column orders.  Its arguments say which place in
- * that list has which role.
- *
  *-------------------------------------------------------------------------
  */
 #ifndef TE_TASKS_ATTACHMENT_H
@@ -17,44 +11,9 @@
 
 #include "access/attnum.h"
 #include "log/log.h"
+#include "tasks/columns.h"
 #include "tasks/row_json.h"
 #include "utils/rel.h"
-
-/*
- * Triggers fire in the order of their names.  Capture is first after a row:
- * another trigger that changes the same row then makes the later event.  The
- * sequence is set last before a row, when all others have had their say.
- */
-#define TE_TRIGGER_CAPTURE	"!todo_events_capture"
-#define TE_TRIGGER_COLUMNS	"todo_events_columns"
-#define TE_TRIGGER_TRUNCATE "todo_events_truncate"
-#define TE_TRIGGER_SEQUENCE "zzzz_todo_events_sequence"
-
-typedef enum TeColumnRole
-{
-	TE_COLUMN_KEY,
-	TE_COLUMN_USER,
-	TE_COLUMN_COMPLETED,
-	TE_COLUMN_TITLE,
-	TE_COLUMN_DUE_AT,
-	TE_COLUMN_REMIND_AT,
-	TE_COLUMN_SEQUENCE,
-	TE_COLUMN_UPDATED_AT,		/* a difference in nothing else is none */
-	TE_COLUMN_COMPLETED_AT,		/* kept by us: standard tables only */
-	TE_COLUMN_ROLES,
-	TE_COLUMN_EXCLUDE = TE_COLUMN_ROLES /* any number of them */
-} TeColumnRole;
-
-/* as written in the trigger's arguments: "key=0" means the first column of its list */
-extern const char *const te_column_role_names[TE_COLUMN_ROLES + 1];
-
-typedef enum TeDoneKind
-{
-	TE_DONE_NEVER,
-	TE_DONE_BOOL,				/* the column is true */
-	TE_DONE_NOT_NULL,			/* the column has a value */
-	TE_DONE_VALUE				/* the column has this value */
-} TeDoneKind;
 
 /* columns of todo_events.attachment_config; a later version of the extension may have more */
 enum
@@ -71,6 +30,7 @@ typedef struct TeAttachment
 	MemoryContext context;		/* of all that hangs below */
 
 	int32		number;
+	Oid			root;			/* the table that was attached: itself, or above this partition */
 	bool		is_partition;
 	bool		writes_follow;	/* others have AFTER ROW triggers here, which may write */
 	bool		standard;		/* made by create_tasks: we keep updated_at and completed_at */
@@ -78,6 +38,7 @@ typedef struct TeAttachment
 	int			key_prefix_len;
 	int64		start_sequence; /* what a row counts as having had that has no number yet */
 
+	TupleDesc	desc;			/* of the rows that all this is about: the table may be altered later */
 	int			natts;
 	AttrNumber	columns[TE_COLUMN_ROLES];	/* InvalidAttrNumber = no such column */
 	TeJsonValue names[2];		/* TE_COLUMN_KEY and TE_COLUMN_USER as text */
@@ -99,16 +60,6 @@ extern const TeAttachment *te_attachment_get(Relation rel);
 /* is the relation attached (or does it at least have our trigger)?  Its root's number, or 0 */
 extern int32 te_attachment_number(Relation rel);
 
-/* the arguments of TE_TRIGGER_COLUMNS by role; names palloc'd or NULL, exclude a list of char * */
-typedef struct TeColumnNames
-{
-	char	   *names[TE_COLUMN_ROLES];
-	List	   *exclude;
-	char	   *completed;		/* as given to attach: "done" or "status=completed" */
-	bool		standard;
-} TeColumnNames;
-extern bool te_attachment_column_names(Relation rel, TeColumnNames *result);
-
 /* a key (with the attachment's prefix) or user as an event carries it */
 extern TeName te_attachment_name(const TeAttachment *att, TeColumnRole role,
 								 const Datum *values, const bool *nulls, bool prefixed);
@@ -122,11 +73,8 @@ extern bool te_attachment_differs(TupleDesc desc, int column, Datum old, bool ol
 /* oid of todo_events.attachment_config, InvalidOid if the extension is not here */
 extern Oid	te_attachment_config_oid(void);
 
-/* oid of todo_events.capture() */
-extern Oid	te_attachment_function_oid(void);
-
-/* the topmost table of a partition, else the relation itself */
-extern Oid	te_attachment_root(Relation rel);
+/* the relation that this one is a partition of, also while it is being detached, or InvalidOid */
+extern Oid	te_attachment_parent(Oid relid);
 
 /* has the relation a trigger of ours of that name? */
 struct Trigger;

@@ -28,20 +28,48 @@
 
 PG_FUNCTION_INFO_V1(te_tasks_capture);
 
+/*
+ * A row without a key is no task.  attach() demands a NOT NULL column, but
+ * that may be taken back; rows that have no key since stay without events.
+ */
+static bool
+has_key(const TeAttachment *att, TriggerData *trigdata)
+{
+	int			i = att->columns[TE_COLUMN_KEY] - 1;
+	bool		updated = TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event);
+	bool		had = !TRIGGER_FIRED_BY_INSERT(trigdata->tg_event) &&
+		!te_row_image(trigdata->tg_trigslot).nulls[i];
+	bool		has = !TRIGGER_FIRED_BY_DELETE(trigdata->tg_event) &&
+		!te_row_image(updated ? trigdata->tg_newslot : trigdata->tg_trigslot).nulls[i];
+
+	if (likely(has))
+		return true;
+	if (TRIGGER_FIRED_BY_DELETE(trigdata->tg_event) || (updated && !had))
+		return had;
+	ereport(ERROR,
+			(errcode(ERRCODE_NOT_NULL_VIOLATION),
+			 errmsg("null value in key column \"%s\" of attached table \"%s\"",
+					NameStr(TupleDescAttr(att->desc, i)->attname),
+					RelationGetRelationName(trigdata->tg_relation)),
+			 errdetail("An event names its task by the key."),
+			 errhint("Give the row a key, or call todo_events.detach() for the table if its rows need none."),
+			 errtablecol(trigdata->tg_relation, i + 1)));
+}
+
 static void
 after_row(const TeAttachment *att, TriggerData *trigdata)
 {
 	Relation	rel = trigdata->tg_relation;
 	TeRowImage	row;
 
-	if (te_held_intercept(att, trigdata))
+	if (!has_key(att, trigdata) || te_held_intercept(att, trigdata))
 		return;
 
 	row = te_row_image(trigdata->tg_trigslot);
 	if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
 		te_change_inserted(att, rel, &row);
 	else if (TRIGGER_FIRED_BY_DELETE(trigdata->tg_event))
-		te_change_deleted(att, rel, &row);
+		te_change_deleted(att, &row);
 	else
 	{
 		TeRowImage	new = te_row_image(trigdata->tg_newslot);
@@ -76,7 +104,7 @@ te_rows_scan(Relation rel, const TeAttachment *att, int64 limit, TeRowCallback c
 		{
 			TeRowImage	row = te_row_image(slot);
 
-			callback(att, rel, &row);
+			callback(att, &row);
 		}
 		MemoryContextReset(context);
 	}
@@ -115,7 +143,9 @@ before_truncate(TriggerData *trigdata)
 {
 	int			limit = te_setting_int(TE_SET_TRUNCATE_LIMIT);
 	Oid			self = RelationGetRelid(trigdata->tg_relation);
-	List	   *tables = te_rows_tables(self, NoLock);
+	/* inheritance children are no partitions: their rows make no events */
+	List	   *tables = trigdata->tg_relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ?
+		te_rows_tables(self, NoLock) : list_make1_oid(self);
 	int64		n = 0;
 	ListCell   *cell;
 
@@ -163,7 +193,7 @@ expect(const TriggerData *trigdata, const char *name, bool right_event)
 				(errcode(ERRCODE_TE_NOT_ATTACHABLE),
 				 errmsg("trigger \"%s\" of table \"%s\" must not call todo_events.capture()",
 						trigdata->tg_trigger->tgname, RelationGetRelationName(trigdata->tg_relation)),
-				 errhint("Drop the trigger, and call todo_events.attach() for the table.")));
+				 errhint("Rename it back if it is one of todo_events' own, else drop it; or call todo_events.detach() and then todo_events.attach() for the table, which make them anew.")));
 }
 
 Datum

@@ -152,7 +152,7 @@ column_differs(TupleDesc desc, AttrNumber attno, const TeRowImage *old, const Te
 }
 
 TeChange
-te_change_of(const TeAttachment *att, TupleDesc desc,
+te_change_of(const TeAttachment *att,
 			 const TeRowImage *old, const TeRowImage *new, bool *differs)
 {
 	AttrNumber	user = att->columns[TE_COLUMN_USER];
@@ -164,16 +164,16 @@ te_change_of(const TeAttachment *att, TupleDesc desc,
 
 		if (differs == NULL && (changed || !att->watched[i]))
 			continue;
-		d = att->compared[i] && column_differs(desc, i + 1, old, new);
+		d = att->compared[i] && column_differs(att->desc, i + 1, old, new);
 		changed |= d && att->watched[i];
 		if (differs != NULL)
 			differs[i] = d;
 	}
 	if (!changed)
 		return TE_CHANGE_NONE;
-	if (column_differs(desc, att->columns[TE_COLUMN_KEY], old, new))
+	if (column_differs(att->desc, att->columns[TE_COLUMN_KEY], old, new))
 		return TE_CHANGE_KEY;
-	if (user != InvalidAttrNumber && !old->nulls[user - 1] && column_differs(desc, user, old, new))
+	if (user != InvalidAttrNumber && !old->nulls[user - 1] && column_differs(att->desc, user, old, new))
 		return TE_CHANGE_OWNER;
 	return TE_CHANGE_ROW;
 }
@@ -218,12 +218,14 @@ te_change_inserted(const TeAttachment *att, Relation rel, const TeRowImage *new)
 }
 
 void
-te_change_deleted(const TeAttachment *att, Relation rel, const TeRowImage *old)
+te_change_deleted(const TeAttachment *att, const TeRowImage *old)
 {
 	TeName		key = te_attachment_name(att, TE_COLUMN_KEY, old->values, old->nulls, false);
 	int64		sequence;
 	StringInfo	buf;
 
+	if (key.kind == TE_NAME_NONE)
+		return;
 	if (att->columns[TE_COLUMN_SEQUENCE] == InvalidAttrNumber)
 		sequence = counted(att, &key) + 1;
 	else
@@ -251,19 +253,19 @@ void
 te_change_updated(const TeAttachment *att, Relation rel, const TeRowImage *old, const TeRowImage *new)
 {
 	bool	   *differs = palloc(att->natts * sizeof(bool));
-	TeChange	change = te_change_of(att, RelationGetDescr(rel), old, new, differs);
+	TeChange	change = te_change_of(att, old, new, differs);
 	bool		column = att->columns[TE_COLUMN_SEQUENCE] != InvalidAttrNumber;
 	int64		sequence;
 	StringInfo	buf;
 
 	if (change == TE_CHANGE_KEY)
 	{
-		te_change_deleted(att, rel, old);
+		te_change_deleted(att, old);
 		(void) append_created(att, rel, new);
 		return;
 	}
 	if (column)
-		sequence = te_sequence_check_updated(att, rel, old, new, change);
+		sequence = te_sequence_check_updated(att, old, new, change);
 	if (change == TE_CHANGE_NONE)
 		return;
 	if (!column)
@@ -283,7 +285,7 @@ te_change_updated(const TeAttachment *att, Relation rel, const TeRowImage *old, 
 }
 
 void
-te_change_snapshot(const TeAttachment *att, Relation rel, const TeRowImage *row)
+te_change_snapshot(const TeAttachment *att, const TeRowImage *row)
 {
 	TeName		key = te_attachment_name(att, TE_COLUMN_KEY, row->values, row->nulls, false);
 	StringInfo	buf = payload_take();

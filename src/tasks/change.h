@@ -31,17 +31,21 @@ typedef enum TeChange
 } TeChange;
 
 /* differs: one flag a column, filled in; NULL if not wanted */
-extern TeChange te_change_of(const TeAttachment *att, TupleDesc desc,
+extern TeChange te_change_of(const TeAttachment *att,
 							 const TeRowImage *old, const TeRowImage *new, bool *differs);
 
-/* append the events of a change that has been made: the row is locked by us, or new and unique */
+/*
+ * Append the events of a change that has been made: the row is locked by us,
+ * or new and unique.  A row without a key is no task: it makes no event.
+ * rel: where a new row lies, to be corrected if need be; NULL if it cannot be.
+ */
 extern void te_change_inserted(const TeAttachment *att, Relation rel, const TeRowImage *new);
 extern void te_change_updated(const TeAttachment *att, Relation rel,
 							  const TeRowImage *old, const TeRowImage *new);
-extern void te_change_deleted(const TeAttachment *att, Relation rel, const TeRowImage *old);
+extern void te_change_deleted(const TeAttachment *att, const TeRowImage *old);
 
 /* a row as it stands, as a created event under the number that it has (backfill) */
-extern void te_change_snapshot(const TeAttachment *att, Relation rel, const TeRowImage *row);
+extern void te_change_snapshot(const TeAttachment *att, const TeRowImage *row);
 
 extern void te_change_init(void);
 

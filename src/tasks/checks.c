@@ -11,7 +11,6 @@
 #include "access/table.h"
 #include "catalog/catalog.h"
 #include "catalog/namespace.h"
-#include "catalog/partition.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
@@ -27,6 +26,7 @@
 #include "runtime/errors.h"
 #include "tasks/checks.h"
 #include "tasks/rows.h"
+#include "tasks/trigger.h"
 
 #define TYPE_PREFIX_MAX	100
 
@@ -99,8 +99,10 @@ te_check_relation(Oid relid)
 
 	if (class->relispartition)
 	{
-		Oid			root = llast_oid(get_partition_ancestors(relid));
+		Oid			root = relid;
 
+		for (Oid parent = relid; OidIsValid(parent); parent = te_attachment_parent(parent))
+			root = parent;
 		ereport(ERROR,
 				(errcode(ERRCODE_TE_NOT_ATTACHABLE),
 				 errmsg("cannot attach partition \"%s\"", NameStr(class->relname)),
@@ -113,6 +115,30 @@ te_check_relation(Oid relid)
 		not_attachable("inheritance parent or child", NameStr(class->relname),
 					   "A key is unique in one table only. Use declarative partitioning, or attach a table outside the inheritance tree.");
 	ReleaseSysCache(tuple);
+}
+
+void
+te_check_partitions(Oid relid)
+{
+	ListCell   *cell;
+
+	foreach(cell, find_all_inheritors(relid, NoLock, NULL))
+	{
+		Oid			partition = lfirst_oid(cell);
+
+		if (partition == relid)
+			continue;
+		if (get_rel_relkind(partition) == RELKIND_FOREIGN_TABLE)
+			not_attachable("a partitioned table with the foreign partition", get_rel_name(partition),
+						   "Its rows may be changed where no trigger sees it. Detach the partition first.");
+		if (get_rel_persistence(partition) != RELPERSISTENCE_PERMANENT)
+			not_attachable("a partitioned table with the unlogged partition", get_rel_name(partition),
+						   "A crash empties an unlogged table without a word to anybody. Use ALTER TABLE ... SET LOGGED first.");
+		/* partitions have their parent's triggers: no room for their own of these names */
+		if (te_trigger_find(te_triggers_of(partition), TE_TRIGGER_CAPTURE) != NULL)
+			not_attachable("a partitioned table with the partition that is attached by itself", get_rel_name(partition),
+						   "Call todo_events.detach() for the partition first: an attached table covers all its partitions.");
+	}
 }
 
 /* ---- columns -------------------------------------------------------------- */
@@ -356,6 +382,22 @@ check_not_generated(Relation rel, const TeAttachRequest *request)
 	}
 }
 
+/* what is kept for a standard table is written as timestamptz */
+static void
+check_standard(Relation rel, const TeAttachRequest *request)
+{
+	static const TeColumnRole roles[] = {TE_COLUMN_UPDATED_AT, TE_COLUMN_COMPLETED_AT};
+
+	for (int i = 0; request->standard && i < lengthof(roles); i++)
+	{
+		AttrNumber	attno = request->columns[roles[i]];
+
+		if (attno != InvalidAttrNumber && column_of(rel, attno)->atttypid != TIMESTAMPTZOID)
+			wrong_type(rel, attno, te_column_role_names[roles[i]],
+					   "todo_events keeps this column of a standard table. Call todo_events.detach() and then attach(), which leaves it to you.");
+	}
+}
+
 void
 te_check_columns(Relation rel, TeAttachRequest *request, const char *completed)
 {
@@ -369,7 +411,8 @@ te_check_columns(Relation rel, TeAttachRequest *request, const char *completed)
 	}
 	if (columns[TE_COLUMN_KEY] == InvalidAttrNumber)
 		columns[TE_COLUMN_KEY] = default_key(rel);
-	check_key(rel, columns[TE_COLUMN_KEY]);
+	if (!request->altered)
+		check_key(rel, columns[TE_COLUMN_KEY]);
 	if (completed != NULL)
 		check_completed(rel, request, completed);
 	if (columns[TE_COLUMN_SEQUENCE] != InvalidAttrNumber)
@@ -378,9 +421,10 @@ te_check_columns(Relation rel, TeAttachRequest *request, const char *completed)
 		!is_time(column_of(rel, columns[TE_COLUMN_DUE_AT])->atttypid))
 		wrong_type(rel, columns[TE_COLUMN_DUE_AT], "due_at", "Use a column of type timestamptz.");
 	check_not_generated(rel, request);
+	check_standard(rel, request);
 
 	/* touched by an ORM at every save: a difference in nothing else is no event */
-	if (columns[TE_COLUMN_UPDATED_AT] == InvalidAttrNumber)
+	if (columns[TE_COLUMN_UPDATED_AT] == InvalidAttrNumber && !request->altered)
 	{
 		AttrNumber	attno = get_attnum(RelationGetRelid(rel), "updated_at");
 

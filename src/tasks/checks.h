@@ -13,6 +13,9 @@
 /* before the table is locked: kind, schema, owner */
 extern void te_check_relation(Oid relid);
 
+/* under the lock: every partition */
+extern void te_check_partitions(Oid relid);
+
 /* what attach() was given, in the end with attribute numbers */
 typedef struct TeAttachRequest
 {
@@ -21,6 +24,7 @@ typedef struct TeAttachRequest
 	AttrNumber	columns[TE_COLUMN_ROLES];
 	char	   *done;			/* "bool", "not_null", "value:..." or NULL */
 	bool		standard;
+	bool		altered;		/* it is attached, and its columns' types may have changed: look at nothing else */
 } TeAttachRequest;
 
 /* under the lock: fills in columns, done and the default key */

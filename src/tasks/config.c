@@ -20,14 +20,6 @@
 #include "tasks/attachment.h"
 #include "tasks/config.h"
 
-typedef struct ConfigRow
-{
-	int32		number;			/* hash key */
-	Oid			relid;
-	char	   *type_prefix;
-	TimestampTz detached_at;	/* DT_NOEND = in force */
-} ConfigRow;
-
 static HTAB *rows = NULL;
 static MemoryContext context = NULL;
 static Oid	config = InvalidOid;	/* what rows were read from; InvalidOid = read anew */
@@ -43,7 +35,7 @@ static void
 read_rows(void)
 {
 	Oid			oid = te_attachment_config_oid();
-	HASHCTL		info = {.keysize = sizeof(int32), .entrysize = sizeof(ConfigRow)};
+	HASHCTL		info = {.keysize = sizeof(int32), .entrysize = sizeof(TeConfigRow)};
 	Relation	rel;
 	SysScanDesc scan;
 	HeapTuple	tuple;
@@ -68,12 +60,14 @@ read_rows(void)
 	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		ConfigRow  *row;
+		TeConfigRow *row;
 		bool		found;
 
 		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
 		row = hash_search(rows, &values[TE_ATTACHMENT_NUMBER - 1], HASH_ENTER, &found);
 		row->relid = DatumGetObjectId(values[TE_ATTACHMENT_RELATION - 1]);
+		row->name = MemoryContextStrdup(context, TextDatumGetCString(values[TE_ATTACHMENT_NAME - 1]));
+		row->bare = DatumGetBool(values[TE_ATTACHMENT_BARE - 1]);
 		row->type_prefix = MemoryContextStrdup(context, TextDatumGetCString(values[TE_ATTACHMENT_TYPE_PREFIX - 1]));
 		row->detached_at = nulls[TE_ATTACHMENT_DETACHED_AT - 1] ? DT_NOEND :
 			DatumGetTimestampTz(values[TE_ATTACHMENT_DETACHED_AT - 1]);
@@ -84,8 +78,8 @@ read_rows(void)
 	table_close(rel, AccessShareLock);
 }
 
-static const ConfigRow *
-find(int32 attachment)
+const TeConfigRow *
+te_config_find(int32 attachment)
 {
 	if (!OidIsValid(config) && IsTransactionState())
 		read_rows();
@@ -95,7 +89,7 @@ find(int32 attachment)
 const char *
 te_config_type_prefix(int32 attachment)
 {
-	const ConfigRow *row = find(attachment);
+	const TeConfigRow *row = te_config_find(attachment);
 
 	return row != NULL ? row->type_prefix : NULL;
 }
@@ -103,34 +97,39 @@ te_config_type_prefix(int32 attachment)
 bool
 te_config_remembered(int32 attachment, TimestampTz since)
 {
-	const ConfigRow *row = find(attachment);
+	const TeConfigRow *row = te_config_find(attachment);
 
 	return row != NULL && row->detached_at >= since;
 }
 
-void
-te_config_each_table(void (*callback) (void *arg, Oid relid), void *arg)
+static int
+compare_rows(const ListCell *a, const ListCell *b)
 {
-	List	   *relids = NIL;
-	ListCell   *cell;
+	return ((TeConfigRow *) lfirst(a))->number - ((TeConfigRow *) lfirst(b))->number;
+}
 
-	(void) find(0);				/* reads the rows if need be */
-	if (rows != NULL)
+List *
+te_config_rows(void)
+{
+	List	   *result = NIL;
+	HASH_SEQ_STATUS status;
+	TeConfigRow *row;
+
+	(void) te_config_find(0);	/* reads the rows if need be */
+	if (rows == NULL)
+		return NIL;
+	hash_seq_init(&status, rows);
+	while ((row = hash_seq_search(&status)) != NULL)
 	{
-		HASH_SEQ_STATUS status;
-		ConfigRow  *row;
+		TeConfigRow *copy = palloc(sizeof(*copy));
 
-		hash_seq_init(&status, rows);
-		while ((row = hash_seq_search(&status)) != NULL)
-		{
-			if (row->detached_at == DT_NOEND)
-				relids = lappend_oid(relids, row->relid);
-		}
+		*copy = *row;
+		copy->name = pstrdup(row->name);
+		copy->type_prefix = pstrdup(row->type_prefix);
+		result = lappend(result, copy);
 	}
-	/* the callback may make us read the rows again */
-	foreach(cell, relids)
-		callback(arg, lfirst_oid(cell));
-	list_free(relids);
+	list_sort(result, compare_rows);
+	return result;
 }
 
 void

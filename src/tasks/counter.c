@@ -30,6 +30,39 @@
 
 #define LOW_BITS	UINT64CONST(0xffffffff)
 
+#define UUID_TEXT_LEN	36
+
+/*
+ * A key that reads as a uuid counts as that uuid, so that numbers go on when
+ * the column's type changes from text to uuid, or back.
+ */
+static TeName
+canonical(const TeName *key)
+{
+	static const char digits[] = "0123456789abcdef";
+	TeName		result = {.kind = TE_NAME_UUID};
+	int			n = 0;
+
+	if (key->kind != TE_NAME_TEXT || key->len != UUID_TEXT_LEN)
+		return *key;
+	for (int i = 0; i < UUID_TEXT_LEN; i++)
+	{
+		const char *digit = key->text[i] != '\0' ? strchr(digits, key->text[i]) : NULL;
+
+		if (i == 8 || i == 13 || i == 18 || i == 23)
+		{
+			if (key->text[i] != '-')
+				return *key;
+			continue;
+		}
+		if (digit == NULL)
+			return *key;
+		result.uuid.data[n / 2] = (unsigned char) (result.uuid.data[n / 2] << 4 | (digit - digits));
+		n++;
+	}
+	return result;
+}
+
 static uint64
 place_hash(int32 attachment, const TeName *key)
 {
@@ -293,14 +326,17 @@ look_up(int32 attachment, const TeName *key, bool settled, uint64 *as_of)
 }
 
 int64
-te_counter_last(int32 attachment, const TeName *key, bool settled)
+te_counter_last(int32 attachment, const TeName *given, bool settled)
 {
+	TeName		name;
+	const TeName *key = &name;
 	uint64		hash;
 	uint64		tombstones;
 	Answer	   *answer;
 
 	if (ring_is_empty(settled))
 		return 0;
+	name = canonical(given);
 	if (te_shmem_my_database(false) == NULL)
 		return look_up(attachment, key, settled, &tombstones);
 
@@ -328,8 +364,10 @@ te_counter_append(int32 attachment, const TeName *key, int64 sequence, bool dele
 }
 
 void
-te_counter_append_at(int32 attachment, const TeName *key, int64 sequence, bool deleted, TimestampTz at)
+te_counter_append_at(int32 attachment, const TeName *given, int64 sequence, bool deleted, TimestampTz at)
 {
+	TeName		name = canonical(given);
+	const TeName *key = &name;
 	Datum		values[TE_COUNTER_COLUMNS];
 	bool		nulls[TE_COUNTER_COLUMNS] = {0};
 

@@ -7,12 +7,9 @@
  */
 #include "postgres.h"
 
-#include "access/relation.h"
-#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
-#include "commands/trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -27,19 +24,33 @@
 #include "runtime/errors.h"
 #include "runtime/primary.h"
 #include "tasks/attach.h"
+#include "tasks/config.h"
+#include "tasks/trigger.h"
 
 PG_FUNCTION_INFO_V1(te_tasks_detach);
 
+/* whatever their names are by now; those of a partition go with its parent's */
 static void
-drop_trigger(Oid relid, const char *name)
+drop_triggers(Oid relid)
 {
-	Relation	rel = table_open(relid, NoLock);
-	Trigger    *trigger = te_attachment_trigger(rel, name);
-	bool		ours = trigger != NULL && !trigger->tgisclone;
+	ListCell   *cell;
 
-	table_close(rel, NoLock);
-	if (ours)
-		te_attach_execute("DROP TRIGGER %s ON %s", quote_identifier(name), te_attach_quoted(relid));
+	foreach(cell, te_triggers_of(relid))
+	{
+		const TeTrigger *trigger = lfirst(cell);
+
+		if (trigger->ours && !trigger->clone)
+			te_attach_execute("DROP TRIGGER %s ON %s", quote_identifier(trigger->name), te_attach_quoted(relid));
+	}
+}
+
+/* does a table below have triggers because this one has, and not because it is attached by itself? */
+static bool
+is_covered(Oid relid)
+{
+	const TeTrigger *capture = te_trigger_find(te_triggers_of(relid), TE_TRIGGER_CAPTURE);
+
+	return get_rel_relispartition(relid) && (capture == NULL || capture->clone);
 }
 
 /* the table is locked, with its partitions */
@@ -50,11 +61,13 @@ detach_locked(Oid relid)
 	Datum		value = ObjectIdGetDatum(relid);
 	ListCell   *cell;
 
-	drop_trigger(relid, TE_TRIGGER_CAPTURE);
-	drop_trigger(relid, TE_TRIGGER_COLUMNS);
-	drop_trigger(relid, TE_TRIGGER_SEQUENCE);
+	drop_triggers(relid);
+	CommandCounterIncrement();
 	foreach(cell, find_all_inheritors(relid, NoLock, NULL))
-		drop_trigger(lfirst_oid(cell), TE_TRIGGER_TRUNCATE);
+	{
+		if (lfirst_oid(cell) != relid && is_covered(lfirst_oid(cell)))
+			drop_triggers(lfirst_oid(cell));
+	}
 	(void) te_attach_config("UPDATE todo_events.attachment_config SET detached_at = pg_catalog.now() "
 						  "WHERE relation = $1 AND detached_at IS NULL",
 						  1, &type, &value, NULL);
@@ -107,7 +120,7 @@ attached_tables(void)
 	List	   *result = NIL;
 	MemoryContext caller = CurrentMemoryContext;
 	Oid			type = OIDOID;
-	Datum		value = ObjectIdGetDatum(te_attachment_function_oid());
+	Datum		value = ObjectIdGetDatum(te_trigger_function_oid());
 	int			nest_level = te_row_json_pin();
 
 	if (SPI_connect() != SPI_OK_CONNECT ||
@@ -143,24 +156,40 @@ typedef enum TableState
 {
 	TABLE_NOT_ATTACHED,			/* a partition of an attached table included */
 	TABLE_ATTACHED,
-	TABLE_LEFT_OVER				/* a partition that was taken out, with its TRUNCATE trigger */
+	TABLE_LEFT_OVER				/* has triggers of ours all the same, such as a partition that was taken out */
 } TableState;
+
+/* also if somebody dropped its triggers */
+static bool
+is_in_force(Oid relid)
+{
+	ListCell   *cell;
+
+	foreach(cell, te_config_rows())
+	{
+		const TeConfigRow *row = lfirst(cell);
+
+		if (row->relid == relid && row->detached_at == DT_NOEND && get_rel_name(relid) != NULL)
+			return true;
+	}
+	return false;
+}
 
 static TableState
 state_of(Oid relid)
 {
-	Relation	rel = try_relation_open(relid, AccessShareLock);
-	TableState	state = TABLE_NOT_ATTACHED;
-	Trigger    *capture;
+	TableState	state = is_in_force(relid) ? TABLE_ATTACHED : TABLE_NOT_ATTACHED;
+	List	   *triggers = te_triggers_of(relid);
+	const TeTrigger *capture = te_trigger_find(triggers, TE_TRIGGER_CAPTURE);
+	ListCell   *cell;
 
-	if (rel == NULL)
-		return state;
-	capture = te_attachment_trigger(rel, TE_TRIGGER_CAPTURE);
-	if (capture != NULL && !capture->tgisclone)
-		state = TABLE_ATTACHED;
-	else if (capture == NULL && te_attachment_trigger(rel, TE_TRIGGER_TRUNCATE) != NULL)
-		state = TABLE_LEFT_OVER;
-	relation_close(rel, AccessShareLock);
+	if (capture != NULL)
+		return capture->clone ? TABLE_NOT_ATTACHED : TABLE_ATTACHED;
+	foreach(cell, triggers)
+	{
+		if (state == TABLE_NOT_ATTACHED && ((TeTrigger *) lfirst(cell))->ours)
+			state = TABLE_LEFT_OVER;
+	}
 	return state;
 }
 

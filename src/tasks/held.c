@@ -20,13 +20,15 @@
  * have come).  When an event is appended, what waited for it follows.
  *
  * What nothing releases is appended when another outermost statement has
- * begun, at the latest before commit.
+ * begun, at the latest before commit.  The table may have been altered or
+ * dropped by then: a row is told by what its table was when it was written.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/relation.h"
 #include "access/table.h"
 #include "access/tupconvert.h"
 #include "access/xact.h"
@@ -44,7 +46,8 @@ typedef struct Half
 {
 	Oid			relid;
 	HeapTuple	tuple;
-	TupleDesc	desc;
+	Oid			filenode;		/* where its tid is good */
+	const TeAttachment *att;	/* what the table was like; lives as long as the transaction */
 	TeName		key;
 } Half;
 
@@ -86,8 +89,9 @@ keep(Half *half, const TeAttachment *att, Relation rel, HeapTuple tuple, TupleTa
 	MemoryContext caller = MemoryContextSwitchTo(TopTransactionContext);
 
 	half->relid = RelationGetRelid(rel);
+	half->filenode = rel->rd_rel->relfilenode;
 	half->tuple = heap_copytuple(tuple);
-	half->desc = CreateTupleDescCopy(RelationGetDescr(rel));
+	half->att = att;
 	half->key = key_of(att, slot);
 	if (half->key.kind == TE_NAME_TEXT)
 		half->key.text = pnstrdup(half->key.text, half->key.len);
@@ -140,7 +144,6 @@ free_half(Half *half)
 	if (half->tuple == NULL)
 		return;
 	heap_freetuple(half->tuple);
-	FreeTupleDesc(half->desc);
 }
 
 static void
@@ -216,11 +219,12 @@ must_wait(const Held *row)
 
 	if (row->old.tuple != NULL && must_wait_for_written(row->old.relid, row->old.tuple, row->nested))
 		return true;
-	if (!row->takes)
+	att = row->new.att;
+	/* whoever altered the table since had to wait for the statements that use it */
+	if (!row->takes || !att->valid)
 		return false;
 	rel = table_open(row->new.relid, AccessShareLock);
-	att = te_attachment_get(rel);
-	key = heap_getattr(row->new.tuple, att->columns[TE_COLUMN_KEY], row->new.desc, &isnull);
+	key = heap_getattr(row->new.tuple, att->columns[TE_COLUMN_KEY], att->desc, &isnull);
 	result = must_wait_for_key(att, rel, key, row->new.tuple, row->nested);
 	table_close(rel, AccessShareLock);
 	return result;
@@ -247,16 +251,13 @@ is_early(const TeAttachment *att, TriggerData *trigdata, bool nested)
 
 /* ---- releasing ------------------------------------------------------------ */
 
-/* natts: of the relation as it is now; columns added since the row was held are NULL in it */
 static TeRowImage
-image_of(HeapTuple tuple, TupleDesc desc, int natts)
+image_of(HeapTuple tuple, TupleDesc desc)
 {
 	TeRowImage	image;
-	int			room = Max(desc->natts, natts);
-	Datum	   *values = palloc0(room * sizeof(Datum));
-	bool	   *nulls = palloc(room * sizeof(bool));
+	Datum	   *values = palloc(desc->natts * sizeof(Datum));
+	bool	   *nulls = palloc(desc->natts * sizeof(bool));
 
-	memset(nulls, true, room * sizeof(bool));
 	heap_deform_tuple(tuple, desc, values, nulls);
 	image.values = values;
 	image.nulls = nulls;
@@ -266,37 +267,39 @@ image_of(HeapTuple tuple, TupleDesc desc, int natts)
 
 /* of the version that was replaced, as a row of the relation that the new one is in */
 static TeRowImage
-old_image(const Held *row, Relation rel)
+old_image(const Held *row, const TeAttachment *att)
 {
 	TupleConversionMap *map = NULL;
 
-	if (row->old.relid != RelationGetRelid(rel))
-		map = convert_tuples_by_name(row->old.desc, RelationGetDescr(rel));
-	if (map != NULL)
-		return image_of(execute_attr_map_tuple(row->old.tuple, map), RelationGetDescr(rel), 0);
-	return image_of(row->old.tuple, row->old.desc, RelationGetDescr(rel)->natts);
+	if (row->old.att != att)
+		map = convert_tuples_by_name(row->old.att->desc, att->desc);
+	return image_of(map != NULL ? execute_attr_map_tuple(row->old.tuple, map) : row->old.tuple, att->desc);
 }
 
 /* as what it looked like: a move without an INSERT is a DELETE */
 static void
 tell(Held *row)
 {
-	Relation	rel = table_open(row->new.tuple != NULL ? row->new.relid : row->old.relid, AccessShareLock);
-	const TeAttachment *att = te_attachment_get(rel);
+	const Half *half = row->new.tuple != NULL ? &row->new : &row->old;
+	const TeAttachment *att = half->att;
+	Relation	rel = try_relation_open(half->relid, AccessShareLock);
+	/* the table is dropped, or was written anew: nothing can be corrected in it */
+	bool		gone = rel == NULL || rel->rd_rel->relfilenode != half->filenode;
 	TeRowImage	old;
 	TeRowImage	new;
 
 	if (row->old.tuple != NULL)
-		old = old_image(row, rel);
+		old = old_image(row, att);
 	if (row->new.tuple != NULL)
-		new = image_of(row->new.tuple, row->new.desc, RelationGetDescr(rel)->natts);
+		new = image_of(row->new.tuple, att->desc);
 	if (row->new.tuple == NULL)
-		te_change_deleted(att, rel, &old);
+		te_change_deleted(att, &old);
 	else if (row->old.tuple == NULL)
-		te_change_inserted(att, rel, &new);
+		te_change_inserted(att, gone ? NULL : rel, &new);
 	else
-		te_change_updated(att, rel, &old, &new);
-	table_close(rel, AccessShareLock);
+		te_change_updated(att, gone ? NULL : rel, &old, &new);
+	if (rel != NULL)
+		relation_close(rel, AccessShareLock);
 
 	te_told_add(row->old.relid, row->old.tuple, row->new.relid, row->new.tuple);
 	row->told_in = GetCurrentSubTransactionId();

@@ -52,6 +52,7 @@ struct TeRowJson
 {
 	int			natts;
 	bool		pin;
+	bool		user_functions;
 	RowColumn	columns[FLEXIBLE_ARRAY_MEMBER];
 };
 
@@ -415,6 +416,7 @@ te_json_value_init(TeJsonValue *how, Oid type)
 		te_json_value_init(how->element, element);
 		get_typlenbyvalalign(element, &how->typlen, &how->typbyval, &how->typalign);
 		how->pin = how->element->pin;
+		how->user_function = how->element->user_function;
 		return;
 	}
 	if (type_is_rowtype(type))
@@ -428,12 +430,14 @@ te_json_value_init(TeJsonValue *how, Oid type)
 	{
 		how->write = write_by_cast;
 		how->pin = true;
+		how->user_function = true;
 		fmgr_info(function, &how->function);
 		return;
 	}
 	how->write = write_by_output;
 	how->pin = !output_is_fixed(type);
 	getTypeOutputInfo(type, &function, &isvarlena);
+	how->user_function = function >= FirstNormalObjectId;
 	fmgr_info(function, &how->function);
 }
 
@@ -479,8 +483,15 @@ te_row_json_create(TupleDesc desc, const Bitmapset *exclude)
 		column->label_len = label.len;
 		te_json_value_init(&column->how, att->atttypid);
 		json->pin |= column->how.pin;
+		json->user_functions |= column->how.user_function;
 	}
 	return json;
+}
+
+bool
+te_row_json_has_functions(const TeRowJson *json)
+{
+	return json->user_functions;
 }
 
 void

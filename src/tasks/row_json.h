@@ -26,6 +26,7 @@ struct TeJsonValue
 	bool		typbyval;
 	char		typalign;
 	bool		pin;			/* the text depends on session settings */
+	bool		user_function;	/* function is not built in */
 };
 
 typedef struct TeRowJson TeRowJson;
@@ -35,6 +36,9 @@ typedef struct TeRowJson TeRowJson;
  * exclude: attribute numbers to leave out, or NULL.
  */
 extern TeRowJson *te_row_json_create(TupleDesc desc, const Bitmapset *exclude);
+
+/* is a function called that somebody may replace or drop?  Then its FmgrInfo holds only as long */
+extern bool te_row_json_has_functions(const TeRowJson *json);
 
 /*
  * Append a row as a JSON object; only: one flag a column, false = leave out,

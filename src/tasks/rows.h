@@ -8,7 +8,7 @@
 #include "storage/lockdefs.h"
 #include "tasks/change.h"
 
-typedef void (*TeRowCallback) (const TeAttachment *att, Relation rel, const TeRowImage *row);
+typedef void (*TeRowCallback) (const TeAttachment *att, const TeRowImage *row);
 
 /*
  * Call back for each row of a table (not a partitioned one), stopping after

@@ -141,7 +141,7 @@ te_sequence_is_correction(Relation rel, const TeRowImage *old)
 static void
 correct(const TeAttachment *att, Relation rel, const TeRowImage *new, int64 sequence)
 {
-	Form_pg_attribute column = TupleDescAttr(RelationGetDescr(rel), att->columns[TE_COLUMN_SEQUENCE] - 1);
+	Form_pg_attribute column;
 	Oid			type = TIDOID;
 	Datum		value = PointerGetDatum(&new->tid);
 	Oid			save_user;
@@ -149,11 +149,13 @@ correct(const TeAttachment *att, Relation rel, const TeRowImage *new, int64 sequ
 	uint64		updated;
 	char	   *query;
 
-	if (OidIsValid(correction.relid))
+	if (rel == NULL || OidIsValid(correction.relid))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("could not number a row that was deleted at the same time"),
 				 errhint("Retry the transaction.")));
+
+	column = TupleDescAttr(RelationGetDescr(rel), att->columns[TE_COLUMN_SEQUENCE] - 1);
 
 	/*
 	 * An ordinary UPDATE, so that foreign keys and other indexes are looked
@@ -295,7 +297,7 @@ before_update(const TeAttachment *att, TriggerData *trigdata, Setter *setter)
 		return;
 	}
 
-	change = te_change_of(att, desc, &old, &new, NULL);
+	change = te_change_of(att, &old, &new, NULL);
 	if (att->is_partition)
 		note_update(att, te_sequence_get(att, &old));
 	if (change == TE_CHANGE_NONE)
@@ -347,21 +349,21 @@ te_sequence_before(const TeAttachment *att, TriggerData *trigdata)
 /* ---- AFTER -------------------------------------------------------------------- */
 
 pg_noreturn static void
-changed_by_others(const TeAttachment *att, Relation rel, int64 found, int64 expected)
+changed_by_others(const TeAttachment *att, int64 found, int64 expected)
 {
-	Form_pg_attribute column = TupleDescAttr(RelationGetDescr(rel), att->columns[TE_COLUMN_SEQUENCE] - 1);
+	Form_pg_attribute column = TupleDescAttr(att->desc, att->columns[TE_COLUMN_SEQUENCE] - 1);
 
 	ereport(ERROR,
 			(errcode(ERRCODE_TE_SEQUENCE),
 			 errmsg("sequence column \"%s\" of table \"%s\" was changed by others",
-					NameStr(column->attname), RelationGetRelationName(rel)),
+					NameStr(column->attname), get_rel_name(att->relid)),
 			 errdetail("It is %lld, and todo_events had set %lld.", (long long) found, (long long) expected),
 			 errhint("Look for a trigger that fires after \"%s\", or for that trigger being disabled.",
 					 TE_TRIGGER_SEQUENCE)));
 }
 
 int64
-te_sequence_check_updated(const TeAttachment *att, Relation rel, const TeRowImage *old,
+te_sequence_check_updated(const TeAttachment *att, const TeRowImage *old,
 						  const TeRowImage *new, TeChange change)
 {
 	int64		expected = te_sequence_get(att, old);
@@ -370,7 +372,7 @@ te_sequence_check_updated(const TeAttachment *att, Relation rel, const TeRowImag
 	if (change != TE_CHANGE_NONE)
 		expected += change == TE_CHANGE_OWNER ? 2 : 1;
 	if (found != expected && !IsLogicalWorker())
-		changed_by_others(att, rel, found, expected);
+		changed_by_others(att, found, expected);
 	return found;
 }
 
@@ -382,7 +384,7 @@ te_sequence_check_created(const TeAttachment *att, Relation rel, const TeRowImag
 	if (likely(found == expected))
 		return true;
 	if (found > expected)
-		changed_by_others(att, rel, found, expected);
+		changed_by_others(att, found, expected);
 	correct(att, rel, new, expected);
 	return false;
 }

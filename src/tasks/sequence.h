@@ -21,9 +21,9 @@ extern int64 te_sequence_get(const TeAttachment *att, const TeRowImage *row);
  * AFTER: is the number the one that the BEFORE trigger gave?  An error if
  * somebody else changed it.  _updated returns it.  _created returns false if
  * it was too low since a DELETE of the key committed in between: then the
- * row was corrected, and its event is made.
+ * row was corrected, and its event is made.  rel NULL: it cannot be corrected.
  */
-extern int64 te_sequence_check_updated(const TeAttachment *att, Relation rel, const TeRowImage *old,
+extern int64 te_sequence_check_updated(const TeAttachment *att, const TeRowImage *old,
 									   const TeRowImage *new, TeChange change);
 extern bool te_sequence_check_created(const TeAttachment *att, Relation rel, const TeRowImage *new,
 									  int64 expected);

@@ -8,8 +8,6 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/relation.h"
-#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
@@ -97,14 +95,19 @@ te_tasks_create(PG_FUNCTION_ARGS)
 }
 
 static Datum
-name_array(List *names)
+name_array(Oid relid, List *columns)
 {
-	Datum	   *values = palloc(Max(1, list_length(names)) * sizeof(Datum));
+	Datum	   *values = palloc(Max(1, list_length(columns)) * sizeof(Datum));
 	int			n = 0;
 	ListCell   *cell;
 
-	foreach(cell, names)
-		values[n++] = CStringGetTextDatum(lfirst(cell));
+	foreach(cell, columns)
+	{
+		const char *name = get_attname(relid, lfirst_int(cell), true);
+
+		if (name != NULL)
+			values[n++] = CStringGetTextDatum(name);
+	}
 	return PointerGetDatum(construct_array(values, n, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
@@ -120,33 +123,31 @@ te_tasks_attachment_columns(PG_FUNCTION_ARGS)
 	Datum		values[9] = {0};
 	bool		nulls[9];
 	TupleDesc	desc;
-	TeColumnNames names;
-	Relation	rel;
+	TeColumns	columns;
+	List	   *triggers;
+	int32		number;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	memset(nulls, true, sizeof(nulls));
-	rel = SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)) ?
-		try_relation_open(relid, AccessShareLock) : NULL;
-	if (rel != NULL)
+	/* from the catalogs: a table that somebody holds for an ALTER TABLE keeps nobody waiting */
+	triggers = te_triggers_of(relid);
+	number = te_trigger_number(te_trigger_find(triggers, TE_TRIGGER_CAPTURE));
+	if (number != 0 && te_columns_read(te_trigger_find(triggers, TE_TRIGGER_COLUMNS), &columns))
 	{
-		int32		number = te_attachment_number(rel);
-
-		if (number != 0 && te_attachment_column_names(rel, &names))
+		values[0] = Int32GetDatum(number);
+		nulls[0] = false;
+		for (int role = TE_COLUMN_KEY; role <= TE_COLUMN_SEQUENCE; role++)
 		{
-			values[0] = Int32GetDatum(number);
-			nulls[0] = false;
-			names.names[TE_COLUMN_COMPLETED] = names.completed;
-			for (int role = TE_COLUMN_KEY; role <= TE_COLUMN_SEQUENCE; role++)
-			{
-				nulls[role + 1] = names.names[role] == NULL;
-				if (names.names[role] != NULL)
-					values[role + 1] = CStringGetTextDatum(names.names[role]);
-			}
-			values[8] = name_array(names.exclude);
-			nulls[8] = false;
+			const char *name = role == TE_COLUMN_COMPLETED ? te_columns_completed(&columns, relid) :
+				get_attname(relid, columns.columns[role], true);
+
+			nulls[role + 1] = name == NULL;
+			if (name != NULL)
+				values[role + 1] = CStringGetTextDatum(name);
 		}
-		relation_close(rel, AccessShareLock);
+		values[8] = name_array(relid, columns.exclude);
+		nulls[8] = false;
 	}
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }

@@ -9,6 +9,7 @@
 #include "tasks/change.h"
 #include "tasks/config.h"
 #include "tasks/counter.h"
+#include "tasks/ddl.h"
 #include "tasks/health.h"
 #include "tasks/held.h"
 #include "tasks/tasks.h"
@@ -20,6 +21,7 @@ te_tasks_init(void)
 	te_config_init();
 	te_change_init();
 	te_held_init();
+	te_alter_init();
 	te_tasks_health_init();
 	te_maintain_register(te_counter_maintain);
 }

@@ -119,14 +119,31 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'te_tasks_capture';
 COMMENT ON FUNCTION todo_events.capture() IS
 'trigger function of attached tables; made by attach(), not for use by hand';
 
-CREATE FUNCTION todo_events_internal.partition_added() RETURNS event_trigger
-LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'te_tasks_partition_added';
-COMMENT ON FUNCTION todo_events_internal.partition_added() IS
-'gives a new partition of an attached table its trigger for TRUNCATE';
-CREATE EVENT TRIGGER todo_events_partition_added ON ddl_command_end
-WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE') EXECUTE FUNCTION todo_events_internal.partition_added();
-COMMENT ON EVENT TRIGGER todo_events_partition_added IS
-'gives a new partition of an attached table its trigger for TRUNCATE';
+-- What DDL on attached tables asks for.  They are the superuser's who installed
+-- the extension, and fire for everybody.
+
+CREATE FUNCTION todo_events_internal.ddl_begin() RETURNS event_trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'te_tasks_ddl_begin';
+COMMENT ON FUNCTION todo_events_internal.ddl_begin() IS
+'refuses an ALTER TABLE that an attached table could not go on after, and makes room for one that changes the type of columns with a meaning';
+CREATE EVENT TRIGGER todo_events_ddl_begin ON ddl_command_start
+WHEN TAG IN ('ALTER TABLE') EXECUTE FUNCTION todo_events_internal.ddl_begin();
+COMMENT ON EVENT TRIGGER todo_events_ddl_begin IS 'lets attached tables be altered';
+
+CREATE FUNCTION todo_events_internal.ddl_end() RETURNS event_trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'te_tasks_ddl_end';
+COMMENT ON FUNCTION todo_events_internal.ddl_end() IS
+'ends what ddl_begin() began, and gives new partitions of an attached table their trigger for TRUNCATE';
+CREATE EVENT TRIGGER todo_events_ddl_end ON ddl_command_end
+WHEN TAG IN ('ALTER TABLE', 'CREATE TABLE', 'CREATE FOREIGN TABLE') EXECUTE FUNCTION todo_events_internal.ddl_end();
+COMMENT ON EVENT TRIGGER todo_events_ddl_end IS 'lets attached tables be altered, and looks after their partitions';
+
+CREATE FUNCTION todo_events_internal.ddl_dropped() RETURNS event_trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'te_tasks_ddl_dropped';
+COMMENT ON FUNCTION todo_events_internal.ddl_dropped() IS
+'notes in todo_events.attachment_config that an attached table was dropped';
+CREATE EVENT TRIGGER todo_events_ddl_dropped ON sql_drop EXECUTE FUNCTION todo_events_internal.ddl_dropped();
+COMMENT ON EVENT TRIGGER todo_events_ddl_dropped IS 'notes that an attached table was dropped';
 
 CREATE FUNCTION todo_events.attach(table_name regclass, key text DEFAULT NULL,
 	user_key text DEFAULT NULL, completed text DEFAULT NULL, title text DEFAULT NULL,

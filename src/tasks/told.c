@@ -289,7 +289,7 @@ te_told_each_dead(const TeAttachment *att, Relation rel, Datum key, TeDeadCallba
 		return each_dead_of(rel, att->columns[TE_COLUMN_KEY], key, callback, arg);
 
 	found = false;
-	foreach(cell, find_all_inheritors(te_attachment_root(rel), NoLock, NULL))
+	foreach(cell, find_all_inheritors(att->root, NoLock, NULL))
 	{
 		LOCKTAG		tag;
 		Relation	partition;
