@@ -30,7 +30,7 @@ EXTRA_CLEAN = build/todo_events--$(TE_VERSION).sql build/todo_events.map build/i
 # tests on a private preloaded server; `make test` runs these and all others
 REGRESS = attach attach_errors capture capture_types capture_partition sequence sequence_nested sequence_upkeep ddl_columns ddl_table ddl_types ddl_partition ddl_triggers ddl_transaction publish routes log
 REGRESS_OPTS = --encoding=UTF8 --no-locale --inputdir=. --outputdir=build/regress --temp-instance=build/regress/instance --temp-config=test/server.conf
-ISOLATION = sequence_update sequence_reinsert capture_partition_move attach_detach_all log_open_transaction log_idempotency log_rotation
+ISOLATION = sequence_update sequence_reinsert capture_partition_move attach_detach_all ddl_cached ddl_detach_partition ddl_health log_open_transaction log_idempotency log_rotation
 ISOLATION_OPTS = --encoding=UTF8 --no-locale --inputdir=test/isolation --outputdir=build/isolation --temp-instance=build/isolation/instance --temp-config=test/server.conf
 REGRESS_PREP = regress-directories
 # PGHOST or PGPORT names a server that runs: there, what the owner of a database may do, whatever the server's settings
