@@ -91,6 +91,12 @@ CREATE OR REPLACE TRIGGER "!todo_events_capture" AFTER INSERT OR UPDATE OF v OR 
 SELECT * FROM ailments;
 CREATE OR REPLACE TRIGGER "!todo_events_capture" AFTER INSERT OR UPDATE OR DELETE ON t FOR EACH ROW EXECUTE FUNCTION todo_events.capture('99');
 SELECT * FROM ailments;
+CREATE OR REPLACE TRIGGER "!todo_events_capture" AFTER INSERT OR UPDATE OR DELETE ON t FOR EACH ROW EXECUTE FUNCTION todo_events.capture('x');
+SELECT * FROM ailments;
+UPDATE t SET v = 10;
+CREATE OR REPLACE TRIGGER todo_events_columns AFTER UPDATE OF id ON t FOR EACH ROW WHEN (false) EXECUTE FUNCTION todo_events.capture('1', 'key=first');
+SELECT * FROM ailments;
+CREATE OR REPLACE TRIGGER todo_events_columns AFTER UPDATE OF id, seq ON t FOR EACH ROW WHEN (false) EXECUTE FUNCTION todo_events.capture('1', 'key=0', 'sequence=1');
 UPDATE t SET v = 10;
 \echo :LAST_ERROR_SQLSTATE
 CREATE OR REPLACE TRIGGER "!todo_events_capture" AFTER INSERT OR UPDATE OR DELETE ON t FOR EACH ROW EXECUTE FUNCTION todo_events.capture('1');

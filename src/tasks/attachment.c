@@ -99,7 +99,7 @@ te_attachment_number(Relation rel)
 {
 	Trigger    *trigger = te_attachment_trigger(rel, TE_TRIGGER_CAPTURE);
 
-	return trigger != NULL && trigger->tgnargs > 0 ? pg_strtoint32(trigger->tgargs[0]) : 0;
+	return trigger != NULL && trigger->tgnargs > 0 ? Max(0, te_trigger_parse_number(trigger->tgargs[0])) : 0;
 }
 
 /* ---- making an entry --------------------------------------------------- */

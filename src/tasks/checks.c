@@ -336,14 +336,19 @@ check_completed(Relation rel, TeAttachRequest *request, const char *completed)
 	/* a column may be named like this */
 	if (equals != NULL && get_attnum(RelationGetRelid(rel), completed) == InvalidAttrNumber)
 	{
+		int32		typmod;
 		Oid			input;
 		Oid			param;
 
 		attno = find_column(rel, pnstrdup(completed, equals - completed), "completed");
-		getTypeInputInfo(column_of(rel, attno)->atttypid, &input, &param);
+		typmod = column_of(rel, attno)->atttypmod;
+		type = column_of(rel, attno)->atttypid;
+		/* whoever alters somebody else's table runs none of his functions */
+		if (request->altered)
+			type = getBaseTypeAndTypmod(type, &typmod);
+		getTypeInputInfo(type, &input, &param);
 		/* an error if the column cannot have such a value */
-		(void) OidInputFunctionCall(input, unconstify(char *, equals + 1), param,
-									column_of(rel, attno)->atttypmod);
+		(void) OidInputFunctionCall(input, unconstify(char *, equals + 1), param, typmod);
 		request->done = psprintf("value:%s", equals + 1);
 	}
 	else

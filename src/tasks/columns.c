@@ -5,9 +5,9 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "fmgr.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/primnodes.h"
-#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
 #include "tasks/columns.h"
@@ -38,7 +38,7 @@ read_column(const TeTrigger *trigger, const char *arg, TeColumns *result)
 		if (strlen(te_column_role_names[i]) != (size_t) (equals - arg) ||
 			strncmp(te_column_role_names[i], arg, equals - arg) != 0)
 			continue;
-		place = pg_strtoint32(equals + 1);
+		place = te_trigger_parse_number(equals + 1);
 		if (place < 0 || place >= trigger->nattrs)
 			return;
 		if (i == TE_COLUMN_EXCLUDE)

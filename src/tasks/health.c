@@ -182,11 +182,11 @@ look_at_sessions(TeHealthSink *sink)
 		Form_pg_db_role_setting form = (Form_pg_db_role_setting) GETSTRUCT(tuple);
 		bool		isnull;
 		Datum		settings = heap_getattr(tuple, Anum_pg_db_role_setting_setconfig, RelationGetDescr(rel), &isnull);
+		char	   *role = OidIsValid(form->setrole) ? GetUserNameFromId(form->setrole, true) : NULL;
 
-		if (isnull || (OidIsValid(form->setdatabase) && form->setdatabase != MyDatabaseId) || !sets_replica(settings))
+		if (isnull || (OidIsValid(form->setrole) && role == NULL) || (OidIsValid(form->setdatabase) && form->setdatabase != MyDatabaseId) || !sets_replica(settings))
 			continue;
-		say_replica(sink, OidIsValid(form->setrole) ?
-					psprintf("for role \"%s\"", GetUserNameFromId(form->setrole, false)) : "for this database");
+		say_replica(sink, role != NULL ? psprintf("for role \"%s\"", role) : "for this database");
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);

@@ -87,12 +87,13 @@ look_at_trigger(List **findings, Oid relid, const Expected *want, const TeTrigge
 	TeFinding	finding = {
 		.level = 3,.subject = psprintf("trigger \"%s\"", want->name),.effect = want->effect,.hint = ATTACH_ANEW
 	};
+	TeColumns	columns;
 
 	if (trigger == NULL)
 		finding.predicate = "is missing";
 	else if (trigger->type != want->type || te_trigger_number(trigger) != number ||
-			 (trigger->when != NULL && strcmp(want->name, TE_TRIGGER_COLUMNS) != 0) ||
-			 (trigger->nattrs > 0 && strcmp(want->name, TE_TRIGGER_COLUMNS) != 0))
+			 (strcmp(want->name, TE_TRIGGER_COLUMNS) == 0 ? !te_columns_read(trigger, &columns) :
+			  trigger->when != NULL || trigger->nattrs > 0))
 		finding.predicate = "was replaced by another";
 	else if (want->needs_enabled && !fires(trigger))
 	{
@@ -210,6 +211,7 @@ look_at_rows(List **findings, Oid relid, bool unique)
 {
 	TeColumns	columns;
 	AttrNumber	key;
+	char	   *subject;
 
 	if (get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE || get_rel_persistence(relid) == RELPERSISTENCE_UNLOGGED)
 		add(findings, relid, (TeFinding)
@@ -222,18 +224,20 @@ look_at_rows(List **findings, Oid relid, bool unique)
 	if (!te_columns_read(te_trigger_find(te_triggers_of(relid), TE_TRIGGER_COLUMNS), &columns))
 		return;
 	key = columns.columns[TE_COLUMN_KEY];
+	if (get_attname(relid, key, true) == NULL)
+		return;					/* dropped this very moment */
+	subject = psprintf("key column \"%s\"", get_attname(relid, key, true));
 	if (!is_not_null(relid, key))
 		add(findings, relid, (TeFinding)
 			{
-				.level = 2,.subject = psprintf("key column \"%s\"", get_attname(relid, key, false)),
-				.predicate = "can be null",.effect = "rows without a key are refused",
+				.level = 2,.subject = subject,.predicate = "can be null",
+				.effect = "rows without a key are refused",
 				.hint = "Use ALTER TABLE ... ALTER COLUMN ... SET NOT NULL."
 			});
 	if (!unique && !is_unique(relid, key))
 		add(findings, relid, (TeFinding)
 			{
-				.level = 2,.subject = psprintf("key column \"%s\"", get_attname(relid, key, false)),
-				.predicate = "is not unique",
+				.level = 2,.subject = subject,.predicate = "is not unique",
 				.effect = "the events of rows with the same key are mixed up",
 				.hint = "Make a unique index on this column, neither deferrable nor partial."
 			});
@@ -247,10 +251,12 @@ look_at_children(List **findings, Oid relid)
 
 	foreach(cell, find_inheritance_children(relid, NoLock))
 	{
-		if (!te_inspect_is_attached(lfirst_oid(cell)))
+		char	   *child = get_rel_name(lfirst_oid(cell));
+
+		if (child != NULL && !te_inspect_is_attached(lfirst_oid(cell)))
 			add(findings, relid, (TeFinding)
 				{
-					.level = 3,.subject = psprintf("child table \"%s\"", get_rel_name(lfirst_oid(cell))),
+					.level = 3,.subject = psprintf("child table \"%s\"", child),
 					.predicate = "inherits from it without being attached",
 					.effect = "changes of the child's rows make no events",
 					.hint = "Use ALTER TABLE ... NO INHERIT, or declarative partitioning."

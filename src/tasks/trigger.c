@@ -103,8 +103,18 @@ te_trigger_find(const List *triggers, const char *name)
 	return NULL;
 }
 
+/* no error: health() reads the triggers of everybody's tables */
+int32
+te_trigger_parse_number(const char *text)
+{
+	char	   *end;
+	long		number = strtol(text, &end, 10);
+
+	return *text >= '0' && *text <= '9' && *end == '\0' && number <= PG_INT32_MAX ? (int32) number : -1;
+}
+
 int32
 te_trigger_number(const TeTrigger *trigger)
 {
-	return trigger != NULL && trigger->nargs > 0 ? pg_strtoint32(trigger->args[0]) : 0;
+	return trigger != NULL && trigger->nargs > 0 ? Max(0, te_trigger_parse_number(trigger->args[0])) : 0;
 }

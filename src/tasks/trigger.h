@@ -44,6 +44,9 @@ extern List *te_triggers_of(Oid relid);
 /* the one of that name if it is ours, or NULL */
 extern const TeTrigger *te_trigger_find(const List *triggers, const char *name);
 
+/* a number among a trigger's arguments; -1 if somebody wrote something else there */
+extern int32 te_trigger_parse_number(const char *text);
+
 /* the number of the attachment that a trigger of ours names, 0 = none */
 extern int32 te_trigger_number(const TeTrigger *trigger);
 
