@@ -15,7 +15,7 @@
 #define ERRCODE_TE_IDEMPOTENCY		MAKE_SQLSTATE('T', 'E', '4', '0', '9')	/* idempotency key used by an earlier transaction */
 #define ERRCODE_TE_CURSOR_GONE		MAKE_SQLSTATE('T', 'E', '4', '1', '0')	/* cursor beyond what the log still holds */
 #define ERRCODE_TE_TOO_MANY_ROWS	MAKE_SQLSTATE('T', 'E', '4', '1', '3')	/* TRUNCATE of more rows than truncate_limit */
-#define ERRCODE_TE_NOT_ATTACHABLE	MAKE_SQLSTATE('T', 'E', '4', '2', '2')	/* this relation cannot be attached, and why */
+#define ERRCODE_TE_NOT_ATTACHABLE	MAKE_SQLSTATE('T', 'E', '4', '2', '2')	/* this relation cannot be attached, or stay so, and why */
 #define ERRCODE_TE_SEQUENCE			MAKE_SQLSTATE('T', 'E', '4', '2', '3')	/* someone else changed the sequence column */
 #define ERRCODE_TE_BACKLOGGED		MAKE_SQLSTATE('T', 'E', '4', '2', '9')	/* too many undelivered redrives, try later */
 #define ERRCODE_TE_LOG_FULL			MAKE_SQLSTATE('T', 'E', '5', '0', '7')	/* log_full = refuse_writes and the log is full */
