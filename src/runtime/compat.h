@@ -11,6 +11,7 @@
 
 #include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
+#include "catalog/pg_extension.h"
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "storage/latch.h"
@@ -23,6 +24,7 @@
 #include "pgstat.h"
 #endif
 #include "utils/acl.h"
+#include "utils/backend_status.h"
 #include "utils/guc_tables.h"
 #include "utils/lsyscache.h"	/* 18: get_database_name() */
 #include "utils/memutils.h"
@@ -58,6 +60,19 @@ te_compat_wait_event(const char *name)
 #endif
 }
 
+/* 16: the same under another name.  i counts from 1; the numbers are those of pgstat_fetch_stat_numbackends() */
+static inline PgBackendStatus *
+te_compat_backend_status(int i)
+{
+#if PG_VERSION_NUM >= 160000
+	LocalPgBackendStatus *local = pgstat_get_local_beentry_by_index(i);
+#else
+	LocalPgBackendStatus *local = pgstat_fetch_stat_local_beentry(i);
+#endif
+
+	return local ? &local->backendStatus : NULL;
+}
+
 /* 16: one ownership check for every class of object */
 static inline bool
 te_compat_owns_database(Oid dboid, Oid roleid)
@@ -66,6 +81,16 @@ te_compat_owns_database(Oid dboid, Oid roleid)
 	return object_ownercheck(DatabaseRelationId, dboid, roleid);
 #else
 	return pg_database_ownercheck(dboid, roleid);
+#endif
+}
+
+static inline bool
+te_compat_owns_extension(Oid extension, Oid roleid)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(ExtensionRelationId, extension, roleid);
+#else
+	return pg_extension_ownercheck(extension, roleid);
 #endif
 }
 

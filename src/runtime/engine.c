@@ -19,9 +19,14 @@
 
 #include <signal.h>
 
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/pg_authid.h"
+#include "catalog/pg_db_role_setting.h"
+#include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -30,15 +35,19 @@
 #include "postmaster/interrupt.h"
 #include "runtime/clock.h"
 #include "runtime/compat.h"
+#include "runtime/databases.h"
 #include "runtime/engine.h"
 #include "runtime/io_process.h"
-#include "runtime/launcher.h"
 #include "runtime/settings.h"
 #include "runtime/worker.h"
 #include "storage/ipc.h"
 #include "tcop/tcopprot.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
+#include "utils/rel.h"
 #include "utils/timestamp.h"
 
 #define BACKOFF_BASE_MS		250
@@ -53,7 +62,7 @@ static bool (*may_act_callback) (void) = NULL;
 static bool may_act = false;
 static enum
 {
-	LEAVING_UNPLANNED, LEAVING_ABSENT, LEAVING_BARRED, LEAVING_RESTART
+	LEAVING_UNPLANNED, LEAVING_ABSENT, LEAVING_BARRED, LEAVING_WAITING, LEAVING_RESTART
 }			leaving = LEAVING_UNPLANNED;
 
 /*
@@ -137,15 +146,23 @@ give_back(int code, Datum arg)
 	else if (leaving == LEAVING_ABSENT || leaving == LEAVING_BARRED)
 	{
 		slot->state = TE_DB_ABSENT;
+		slot->seated = false;
 		slot->barred = leaving == LEAVING_BARRED;
 		memset(slot->health, 0, sizeof(slot->health));
+	}
+	else if (leaving == LEAVING_WAITING)
+	{
+		slot->state = TE_DB_WAITING;
+		slot->waiting_since = now;
+		slot->failures = 0;
 	}
 	else
 	{
 		if (slot->state == TE_DB_RUNNING &&
 			TimestampDifferenceExceeds(slot->started_at, now, STABLE_MS))
 			slot->failures = 0;
-		slot->state = TE_DB_BACKOFF;
+		/* without a seat it was a look that came to nothing */
+		slot->state = slot->seated ? TE_DB_BACKOFF : TE_DB_PROBE;
 		/* the first time at once */
 		slot->restart_at = slot->failures == 0 ? 0 :
 			now + (int64) te_clock_backoff_ms(slot->failures - 1, BACKOFF_BASE_MS, BACKOFF_CAP_MS) * 1000;
@@ -174,6 +191,7 @@ claim(Oid dboid)
 		slot->pid = MyProcPid;
 		slot->requested = false;
 		slot->restart_now = false;
+		slot->settings_prepared = false;
 		/* registered under the lock: no way out between claim and its undoing */
 		before_shmem_exit(give_back, (Datum) 0);
 	}
@@ -186,6 +204,56 @@ leave(int why, int code)
 {
 	leaving = why;
 	proc_exit(code);
+}
+
+/*
+ * What ALTER DATABASE and ALTER ROLE SET say of our settings here: it is read
+ * by a process when it starts, and by no other.
+ */
+static char *
+stored_settings(void)
+{
+	Relation	rel = table_open(DbRoleSettingRelationId, AccessShareLock);
+	const Oid	databases[] = {MyDatabaseId, InvalidOid};
+	const Oid	roles[] = {GetUserId(), InvalidOid};
+	StringInfoData found;
+
+	initStringInfo(&found);
+	for (int i = 0; i < 4; i++)
+	{
+		ScanKeyData key[2];
+		SysScanDesc scan;
+		HeapTuple	tuple;
+
+		ScanKeyInit(&key[0], Anum_pg_db_role_setting_setdatabase, BTEqualStrategyNumber, F_OIDEQ,
+					ObjectIdGetDatum(databases[i / 2]));
+		ScanKeyInit(&key[1], Anum_pg_db_role_setting_setrole, BTEqualStrategyNumber, F_OIDEQ,
+					ObjectIdGetDatum(roles[i % 2]));
+		scan = systable_beginscan(rel, DbRoleSettingDatidRolidIndexId, true, NULL, 2, key);
+		while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		{
+			bool		isnull;
+			Datum		config = heap_getattr(tuple, Anum_pg_db_role_setting_setconfig,
+											  RelationGetDescr(rel), &isnull);
+			Datum	   *settings;
+			int			n;
+
+			if (isnull)
+				continue;
+			deconstruct_array(DatumGetArrayTypeP(config), TEXTOID, -1, false, TYPALIGN_INT,
+							  &settings, NULL, &n);
+			for (int s = 0; s < n; s++)
+			{
+				char	   *setting = TextDatumGetCString(settings[s]);
+
+				if (pg_strncasecmp(setting, "todo_events.", 12) == 0)
+					appendStringInfo(&found, "%d %s\n", i, setting);
+			}
+		}
+		systable_endscan(scan);
+	}
+	table_close(rel, AccessShareLock);
+	return found.data;
 }
 
 void
@@ -203,30 +271,41 @@ te_engine_may_act(void)
 void
 te_engine_check(void)
 {
+	static char *settings_at_start = NULL;
 	Oid			extension;
+	TeVerdict	verdict;
 	char	   *name;
-	bool		permitted;
 	char		dbname[NAMEDATALEN];
+	bool		other_settings = false;
 
 	te_worker_begin("looking for the extension");
 	AcceptInvalidationMessages();
 	extension = get_extension_oid("todo_events", true);
+	verdict = te_databases_verdict(MyDatabaseId);
 	name = get_database_name(MyDatabaseId);
-	permitted = name && te_launcher_permits(name);
 	strlcpy(dbname, name ? name : "", sizeof(dbname));
-	if (OidIsValid(extension) && permitted)
+	if (OidIsValid(extension))
 	{
+		char	   *settings = stored_settings();
+
+		if (settings_at_start == NULL)
+			settings_at_start = MemoryContextStrdup(TopMemoryContext, settings);
+		other_settings = strcmp(settings, settings_at_start) != 0;
 		te_settings_refresh();
-		may_act = may_act_callback == NULL || may_act_callback();
+		if (verdict != TE_VERDICT_LEFT_OUT && verdict != TE_VERDICT_TEMPLATE && !other_settings)
+			may_act = may_act_callback == NULL || may_act_callback();
 	}
 	te_worker_commit();
 
-	if (!permitted)
+	/* a closed one may be served to its end */
+	if (verdict == TE_VERDICT_LEFT_OUT || verdict == TE_VERDICT_TEMPLATE)
 		leave(LEAVING_BARRED, 0);
 	if (!OidIsValid(extension))
 		leave(LEAVING_ABSENT, 0);
 	/* dropped and created again: everything cached belongs to the old one */
 	if (OidIsValid(extension_oid) && extension != extension_oid)
+		leave(LEAVING_RESTART, 1);
+	if (other_settings)
 		leave(LEAVING_RESTART, 1);
 	extension_oid = extension;
 
@@ -239,6 +318,8 @@ void
 te_engine_main(Datum arg)
 {
 	Oid			dboid;
+	bool		seated;
+	int			waiting;
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
@@ -254,6 +335,14 @@ te_engine_main(Datum arg)
 	pgstat_report_appname("todo_events engine");
 
 	te_engine_check();
+
+	LWLockAcquire(te_shmem_lock(), LW_EXCLUSIVE);
+	te_shmem_count_seats(NULL, &waiting);
+	/* not past those that wait: the launcher calls one after another */
+	seated = slot->seated || (waiting == 0 && te_shmem_take_seat(slot));
+	LWLockRelease(te_shmem_lock());
+	if (!seated)
+		leave(LEAVING_WAITING, 0);
 
 	LWLockAcquire(te_shmem_lock(), LW_EXCLUSIVE);
 	slot->state = TE_DB_RUNNING;

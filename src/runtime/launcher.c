@@ -13,37 +13,43 @@
  *
  *	   PROBE ----> STARTING ----> RUNNING ----> BACKOFF --restart_at--> STARTING
  *	                   \-> ABSENT    \-> ABSENT (extension dropped)
+ *	                   \-> WAITING --a seat is free--> STARTING
  *	   any of these --CREATE/ALTER/DROP DATABASE--> PARKED --its end--> BACKOFF
+ *
+ * Two things are scarce.  Slots of ours in shared memory (max_databases): a
+ * database that found none is looked into again when one gets free.  Worker
+ * slots of the server (max_worker_processes): engines take what other
+ * extensions leave, but for some that parallel query and others always find.
+ * So many databases have a seat, which they keep through restarts and
+ * commands that park them, until the extension or the database is dropped or
+ * closed; then it goes to the one that has waited longest.  Who waits is told
+ * so by health(), and costs nothing.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/heapam.h"
-#include "access/table.h"
-#include "access/tableam.h"
-#include "access/xact.h"
-#include "catalog/pg_database.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "runtime/compat.h"
+#include "runtime/databases.h"
 #include "runtime/engine.h"
 #include "runtime/launcher.h"
 #include "runtime/settings.h"
 #include "runtime/shmem.h"
+#include "runtime/shortage.h"
 #include "storage/ipc.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
-#include "utils/varlena.h"
 
-#define NO_WORKER_RETRY_MS	5000
+#define NEVER_CAME_RETRY_MS	1000
 #define CLOSED_RETRY_MS		60000	/* ALLOW_CONNECTIONS false: look again */
+#define LOOK_PATIENCE_MS	5000	/* a database that is locked does not keep us from looking into others */
+#define SEATS_RETRY_MS		60000	/* other extensions' workers may have ended */
 
 PGDLLEXPORT void te_launcher_main(Datum arg);
 
@@ -53,81 +59,66 @@ static List *to_probe = NIL;
 /* what the postmaster knows of the engines that this launcher has started */
 static BackgroundWorkerHandle **handles;
 
-/* complaints made once, until their cause is gone */
-static bool said_out_of_workers = false;
-static bool said_out_of_slots = false;
-
-bool
-te_launcher_permits(const char *dbname)
+/* one that is to be started in this round */
+typedef struct Candidate
 {
-	const char *setting = te_setting_string(TE_SET_DATABASES);
-	List	   *names;
-	ListCell   *cell;
-	bool		found = false;
+	int			number;			/* of its slot */
+	Oid			dboid;
+} Candidate;
 
-	if (strcmp(setting, "*") == 0)
-		return true;
-	if (!SplitIdentifierString(pstrdup(setting), ',', &names))
-		return false;
-	foreach(cell, names)
-		found |= strcmp((const char *) lfirst(cell), dbname) == 0;
-	list_free(names);
-	return found;
+static void
+sooner(TimestampTz *again, TimestampTz at)
+{
+	*again = *again == 0 ? at : Min(*again, at);
 }
 
-/* every database that may have workers and can be connected to */
+/*
+ * Have every database that may have workers looked into; with "unknown",
+ * those only that have no slot.
+ */
 static void
-list_databases(void)
+list_databases(bool unknown)
 {
-	Relation	rel;
-	TableScanDesc scan;
-	HeapTuple	tuple;
+	TeDatabaseRow *rows;
+	int			n;
 	MemoryContext old;
 
-	StartTransactionCommand();
-	(void) GetTransactionSnapshot();
-	rel = table_open(DatabaseRelationId, AccessShareLock);
-	scan = table_beginscan_catalog(rel, 0, NULL);
-	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
-	{
-		Form_pg_database database = (Form_pg_database) GETSTRUCT(tuple);
+	/* before the look, so that a change which it does not see is not forgotten */
+	LWLockAcquire(te_shmem_lock(), LW_EXCLUSIVE);
+	te_shared->look_again = false;
+	te_shared->left_out = false;
+	LWLockRelease(te_shmem_lock());
 
-		if (!database->datallowconn || database->datistemplate || database->datconnlimit == -2 ||
-			!te_launcher_permits(NameStr(database->datname)))
+	n = te_databases_list(&rows);
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	for (int i = 0; i < n; i++)
+	{
+		bool		known;
+
+		if (rows[i].verdict != TE_VERDICT_SERVE)
 			continue;
-		old = MemoryContextSwitchTo(TopMemoryContext);
-		to_probe = list_append_unique_oid(to_probe, database->oid);
-		MemoryContextSwitchTo(old);
+		LWLockAcquire(te_shmem_lock(), LW_SHARED);
+		known = te_shmem_find(rows[i].dboid, false) != NULL;
+		LWLockRelease(te_shmem_lock());
+		if (!unknown || !known)
+			to_probe = list_append_unique_oid(to_probe, rows[i].dboid);
 	}
-	table_endscan(scan);
-	table_close(rel, AccessShareLock);
-	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+	pfree(rows);
 }
 
-/* false: it is gone.  *open: may it be connected to? */
-static bool
-database_exists(Oid dboid, bool *open)
+/* ---- starting engines ------------------------------------------------- */
+
+/* under the lock: it has not been started after all; is a command waiting for it? */
+static void
+not_started(TeDatabase *db, TimestampTz restart_at)
 {
-	Relation	rel;
-	TableScanDesc scan;
-	HeapTuple	tuple;
-	bool		found = false;
-
-	StartTransactionCommand();
-	(void) GetTransactionSnapshot();
-	rel = table_open(DatabaseRelationId, AccessShareLock);
-	scan = table_beginscan_catalog(rel, 0, NULL);
-	while (!found && HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
-	{
-		Form_pg_database database = (Form_pg_database) GETSTRUCT(tuple);
-
-		found = database->oid == dboid;
-		*open = found && database->datallowconn;
-	}
-	table_endscan(scan);
-	table_close(rel, AccessShareLock);
-	CommitTransactionCommand();
-	return found;
+	if (db->parked > 0)
+		db->state = TE_DB_PARKED;
+	else
+		db->state = db->looking ? TE_DB_PROBE : TE_DB_BACKOFF;
+	db->looking = false;
+	db->restart_at = restart_at;
 }
 
 /* the slot is STARTING, and the lock is not held; false if the server has no worker to spare */
@@ -160,33 +151,7 @@ start_engine(int number)
 	caller = MemoryContextSwitchTo(TopMemoryContext);
 	started = RegisterDynamicBackgroundWorker(&worker, &handles[number]);
 	MemoryContextSwitchTo(caller);
-
-	if (started)
-		return true;
-	LWLockAcquire(te_shmem_lock(), LW_EXCLUSIVE);
-	if (db->state == TE_DB_STARTING && db->pid == 0)
-	{
-		db->state = db->parked > 0 ? TE_DB_PARKED : TE_DB_BACKOFF;
-		db->restart_at = GetCurrentTimestamp() + NO_WORKER_RETRY_MS * INT64CONST(1000);
-	}
-	LWLockRelease(te_shmem_lock());
-	return false;
-}
-
-/* every due engine has been tried; complain once, and again only after all could be started */
-static void
-note_workers(int tried, int failed)
-{
-	if (tried == 0)
-		return;
-	te_shared->out_of_workers = failed > 0;
-	if (failed > 0 && !said_out_of_workers)
-		ereport(LOG,
-				errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				errmsg("todo_events: no free background worker slot for an engine; tried again every %d s",
-					   NO_WORKER_RETRY_MS / 1000),
-				errhint("Raise max_worker_processes; a database with todo_events needs two, and the launcher one."));
-	said_out_of_workers = failed > 0;
+	return started;
 }
 
 /* an engine that ended before it claimed its slot cannot say so itself */
@@ -196,6 +161,165 @@ never_came(int number)
 	pid_t		pid;
 
 	return handles[number] && GetBackgroundWorkerPid(handles[number], &pid) == BGWH_STOPPED;
+}
+
+/* under the lock: whoever of those that wait has done so longest; NULL if no seat is free */
+static TeDatabase *
+next_waiting(void)
+{
+	TeDatabase *first = NULL;
+
+	for (int i = 0; i < te_shmem_slots(); i++)
+	{
+		TeDatabase *db = te_shmem_slot(i);
+
+		if (db->state == TE_DB_WAITING && db->parked == 0 &&
+			(first == NULL || db->waiting_since < first->waiting_since))
+			first = db;
+	}
+	return first && te_shmem_take_seat(first) ? first : NULL;
+}
+
+/*
+ * Under the lock: the slot of the next database to be looked into, -1 if
+ * there is none.  One that was asked for is before those of a list.
+ */
+static int
+next_look(TimestampTz now, TimestampTz *again)
+{
+	for (int i = 0; i < te_shmem_slots(); i++)
+	{
+		TeDatabase *db = te_shmem_slot(i);
+
+		if (db->state != TE_DB_PROBE || db->parked > 0)
+			continue;
+		if (db->restart_at <= now)
+			return i;
+		sooner(again, db->restart_at);
+	}
+	while (to_probe != NIL)
+	{
+		Oid			dboid = linitial_oid(to_probe);
+		TeDatabase *db = te_shmem_find(dboid, true);
+
+		if (db == NULL)
+		{
+			/* nor for the rest; they come when a slot gets free */
+			te_shared->left_out = true;
+			list_free(to_probe);
+			to_probe = NIL;
+			return -1;
+		}
+		to_probe = list_delete_first(to_probe);
+		if (db->parked > 0)
+			db->requested = true;	/* its turn comes when it is unparked */
+		else if (db->state == TE_DB_ABSENT)
+		{
+			db->failures = 0;
+			return db - te_shmem_slot(0);
+		}
+		else if (db->state == TE_DB_BACKOFF || db->state == TE_DB_PROBE)
+		{
+			/* it may have been closed, and be open again */
+			db->restart_at = Min(db->restart_at, now);
+			sooner(again, now);
+		}
+	}
+	return -1;
+}
+
+/* under the lock: make those STARTING that are due; *again: when the next one is */
+static int
+choose(Candidate *chosen, TimestampTz now, TimestampTz *again)
+{
+	int			n = 0;
+	bool		looking = false;
+	TeDatabase *db;
+	int			number;
+
+	for (int i = 0; i < te_shmem_slots(); i++)
+	{
+		db = te_shmem_slot(i);
+		if (db->state == TE_DB_STARTING && db->pid == 0 && never_came(i))
+			not_started(db, now + NEVER_CAME_RETRY_MS * INT64CONST(1000));
+		if (db->state == TE_DB_STARTING && db->looking)
+		{
+			TimestampTz until = db->looking_since + LOOK_PATIENCE_MS * INT64CONST(1000);
+
+			if (until > now)
+			{
+				looking = true;
+				sooner(again, until);
+			}
+		}
+		if (db->state != TE_DB_BACKOFF || db->parked > 0)
+			continue;
+		if (db->restart_at > now)
+			sooner(again, db->restart_at);
+		else if (db->seated)
+			chosen[n++] = (Candidate) {i, db->dboid};
+		else
+		{
+			/* behind those that have waited longer */
+			db->state = TE_DB_WAITING;
+			if (db->waiting_since == 0)
+				db->waiting_since = now;
+		}
+	}
+	while ((db = next_waiting()) != NULL)
+	{
+		db->state = TE_DB_STARTING;
+		chosen[n++] = (Candidate) {db - te_shmem_slot(0), db->dboid};
+	}
+	if (!looking && (number = next_look(now, again)) >= 0)
+	{
+		db = te_shmem_slot(number);
+		db->looking = true;
+		db->looking_since = now;
+		chosen[n++] = (Candidate) {number, db->dboid};
+		sooner(again, now + LOOK_PATIENCE_MS * INT64CONST(1000));
+	}
+	for (int i = 0; i < n; i++)
+		te_shmem_slot(chosen[i].number)->state = TE_DB_STARTING;
+	return n;
+}
+
+/* a chosen one that pg_database says cannot, or shall not, have an engine */
+static void
+refuse(const Candidate *candidate, TeVerdict verdict, TimestampTz now, TimestampTz *again)
+{
+	TeDatabase *db = te_shmem_slot(candidate->number);
+
+	LWLockAcquire(te_shmem_lock(), LW_EXCLUSIVE);
+	if (db->state == TE_DB_STARTING && db->pid == 0 && db->dboid == candidate->dboid)
+	{
+		db->seated = false;
+		if (verdict == TE_VERDICT_CLOSED)
+		{
+			/* it may be opened again by an UPDATE, which no hook of ours sees */
+			not_started(db, now + CLOSED_RETRY_MS * INT64CONST(1000));
+			sooner(again, db->restart_at);
+		}
+		else
+		{
+			db->looking = false;
+			db->barred = verdict != TE_VERDICT_GONE;
+			db->state = db->parked > 0 ? TE_DB_PARKED : TE_DB_ABSENT;
+		}
+	}
+	LWLockRelease(te_shmem_lock());
+}
+
+/* what was chosen and finds no worker slot is put back */
+static void
+put_back(const Candidate *candidate, TimestampTz restart_at)
+{
+	TeDatabase *db = te_shmem_slot(candidate->number);
+
+	LWLockAcquire(te_shmem_lock(), LW_EXCLUSIVE);
+	if (db->state == TE_DB_STARTING && db->pid == 0 && db->dboid == candidate->dboid)
+		not_started(db, restart_at);
+	LWLockRelease(te_shmem_lock());
 }
 
 /*
@@ -208,107 +332,61 @@ start_due(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz again = 0;
-	bool		looking = false;
-	int			tried = 0;
-	int			failed = 0;
-	int			nslots = te_shmem_slots();
-	bool	   *start = palloc0(nslots * sizeof(bool));
-	Oid		   *verify = palloc0(nslots * sizeof(Oid));
+	bool		no_worker = false;
+	bool		settled = true;
+	Candidate  *chosen = palloc(te_shmem_slots() * sizeof(Candidate));
+	int			n;
+	int			seats;
+	bool		look;
 
+	LWLockAcquire(te_shmem_lock(), LW_SHARED);
+	look = te_shared->look_again;
+	if (!look && te_shared->left_out && to_probe == NIL && te_shmem_has_spare())
+		look = true;
+	LWLockRelease(te_shmem_lock());
+	if (look)
+		list_databases(!te_shared->look_again);
+
+	seats = te_shortage_seats();
 	LWLockAcquire(te_shmem_lock(), LW_EXCLUSIVE);
-	for (int i = 0; i < nslots; i++)
+	te_shared->seats = seats;
+	n = choose(chosen, now, &again);
+	for (int i = 0; i < te_shmem_slots(); i++)
 	{
 		TeDatabase *db = te_shmem_slot(i);
 
-		if (db->state == TE_DB_STARTING && db->pid == 0 && never_came(i))
-		{
-			db->state = db->parked > 0 ? TE_DB_PARKED : TE_DB_BACKOFF;
-			db->restart_at = now + INT64CONST(1000000);
-			db->looking = false;
-		}
-		looking |= db->state == TE_DB_STARTING && db->looking;
-		if (db->state == TE_DB_BACKOFF && db->parked == 0)
-		{
-			if (db->restart_at > now)
-				again = again == 0 ? db->restart_at : Min(again, db->restart_at);
-			else
-			{
-				start[i] = true;
-				/* it may fail because the database is gone */
-				if (db->failures > 1)
-					verify[i] = db->dboid;
-			}
-		}
+		if (db->looking || (db->state == TE_DB_PROBE && db->restart_at <= now))
+			settled = false;
+		if (db->state == TE_DB_WAITING)
+			sooner(&again, now + SEATS_RETRY_MS * INT64CONST(1000));
 	}
-	for (int i = 0; i < nslots && !looking; i++)
-	{
-		TeDatabase *db = te_shmem_slot(i);
-
-		if (db->state == TE_DB_PROBE && db->parked == 0)
-			start[i] = looking = db->looking = true;
-	}
-	while (!looking && to_probe != NIL)
-	{
-		Oid			dboid = linitial_oid(to_probe);
-		TeDatabase *db = te_shmem_find(dboid, true);
-
-		to_probe = list_delete_first(to_probe);
-		if (db == NULL)
-			te_shared->left_out++;
-		else if (db->parked > 0)
-			db->requested = true;	/* its turn comes when it is unparked */
-		else if (db->state == TE_DB_ABSENT)
-			start[db - te_shmem_slot(0)] = looking = db->looking = true;
-	}
-	for (int i = 0; i < nslots; i++)
-		if (start[i])
-			te_shmem_slot(i)->state = TE_DB_STARTING;
 	LWLockRelease(te_shmem_lock());
 
-	if (te_shared->left_out > 0 && !said_out_of_slots)
+	if (n > 0)
 	{
-		said_out_of_slots = true;
-		ereport(LOG,
-				errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				errmsg("todo_events: shared memory has room for %d databases, and there are more", nslots),
-				errhint("Raise todo_events.max_databases, or name the databases in todo_events.databases."));
-	}
+		TeDatabaseRow *rows;
+		int			nrows = te_databases_list(&rows);
 
-	for (int i = 0; i < nslots; i++)
-	{
-		if (!start[i])
-			continue;
-		if (OidIsValid(verify[i]))
+		for (int i = 0; i < n; i++)
 		{
-			TeDatabase *db = te_shmem_slot(i);
-			bool		open = false;
-			bool		exists = database_exists(verify[i], &open);
+			TeVerdict	verdict = te_databases_find(rows, nrows, chosen[i].dboid);
 
-			if (!open)
+			if (verdict != TE_VERDICT_SERVE)
+				refuse(&chosen[i], verdict, now, &again);
+			else if (no_worker || !start_engine(chosen[i].number))
 			{
-				/* a closed one may be opened again, by a command that no hook of ours sees */
-				LWLockAcquire(te_shmem_lock(), LW_EXCLUSIVE);
-				db->restart_at = now + CLOSED_RETRY_MS * INT64CONST(1000);
-				if (db->state == TE_DB_STARTING && db->dboid == verify[i])
-					db->state = exists ? TE_DB_BACKOFF : TE_DB_ABSENT;
-				LWLockRelease(te_shmem_lock());
-				if (exists)
-					again = again == 0 ? db->restart_at : Min(again, db->restart_at);
-				continue;
+				/* what is left of this round would find none either */
+				no_worker = true;
+				put_back(&chosen[i], now + TE_NO_WORKER_RETRY_MS * INT64CONST(1000));
+				sooner(&again, now + TE_NO_WORKER_RETRY_MS * INT64CONST(1000));
 			}
 		}
-		tried++;
-		if (!start_engine(i))
-		{
-			TimestampTz retry = now + NO_WORKER_RETRY_MS * INT64CONST(1000);
-
-			failed++;
-			again = again == 0 ? retry : Min(again, retry);
-		}
+		te_shared->out_of_workers = no_worker;
 	}
-	note_workers(tried, failed);
-	pfree(start);
-	pfree(verify);
+	if (to_probe != NIL)
+		settled = false;
+	/* a round that tries nothing knows no better than the last one */
+	te_shortage_tell(n > 0 ? no_worker : te_shared->out_of_workers, settled, now);
 	return again;
 }
 
@@ -354,15 +432,11 @@ te_launcher_main(Datum arg)
 		TeDatabase *db = te_shmem_slot(i);
 
 		if (db->state == TE_DB_STARTING && db->pid == 0)
-		{
-			db->state = TE_DB_BACKOFF;
-			db->restart_at = GetCurrentTimestamp() + INT64CONST(1000000);
-			db->looking = false;
-		}
+			not_started(db, GetCurrentTimestamp() + NEVER_CAME_RETRY_MS * INT64CONST(1000));
 	}
 	LWLockRelease(te_shmem_lock());
 
-	list_databases();
+	list_databases(false);
 	permitted = MemoryContextStrdup(TopMemoryContext, te_setting_string(TE_SET_DATABASES));
 	for (;;)
 	{
@@ -381,7 +455,7 @@ te_launcher_main(Datum arg)
 			{
 				pfree(permitted);
 				permitted = MemoryContextStrdup(TopMemoryContext, te_setting_string(TE_SET_DATABASES));
-				list_databases();
+				list_databases(false);
 			}
 		}
 

@@ -8,7 +8,4 @@
 
 extern void te_launcher_init(void); /* _PG_init: registers the background worker */
 
-/* does todo_events.databases let this database have workers? */
-extern bool te_launcher_permits(const char *dbname);
-
 #endif

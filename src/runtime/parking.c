@@ -5,189 +5,56 @@
  *
  * These commands need the database alone, and a connected background worker
  * makes them wait five seconds and fail.  So before one of them begins, the
- * database is parked: its engine is asked to leave, waited for, and not
- * started again before the command's transaction has ended, whichever way.
- * Only who is allowed to run the command can make it park.
+ * database is parked (pending.c): its engine is asked to leave, waited for,
+ * and not started again before the command's transaction has ended, whichever
+ * way.  Only who is allowed to run the command can make it park.
  *
  * The same hook sees COMMIT PREPARED, which publishes another backend's
- * events; ALTER DATABASE ... SET todo_events.*, which an engine reads only
- * when it starts; and COPY into secret_input, whose errors must not quote a
- * line.
+ * events; ALTER DATABASE and ALTER ROLE ... SET todo_events.*, which an engine
+ * reads only when it starts; what removes the extension; and COPY into
+ * secret_input, whose errors must not quote a line.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include <signal.h>
-
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
 #include "access/xact.h"
+#include "catalog/indexing.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
+#include "catalog/pg_extension.h"
 #include "commands/defrem.h"
+#include "commands/extension.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "runtime/compat.h"
-#include "runtime/launcher.h"
+#include "runtime/databases.h"
 #include "runtime/parking.h"
+#include "runtime/pending.h"
 #include "runtime/replication.h"
 #include "runtime/shmem.h"
 #include "runtime/wake.h"
-#include "storage/ipc.h"
-#include "storage/procarray.h"
 #include "tcop/utility.h"
+#include "utils/acl.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
-#define GONE_WITHIN_MS		4000	/* less than the five seconds that the command itself waits */
-
 static ProcessUtility_hook_type previous_utility_hook = NULL;
 
-/*
- * What the end of this transaction has to do.  A command that does not fit
- * any more runs without: it then waits for the engine, and may fail.
- */
-#define MAX_PENDING	32
+/* raised whenever this process hears that a row of pg_database has changed */
+static uint32 databases_changed = 0;
 
-typedef enum PendingKind
-{
-	PENDING_UNPARK,
-	PENDING_UNPARK_DROPPED,		/* the database is gone, if the transaction commits */
-	PENDING_RESTART,			/* its engine has to read the database's settings anew */
-	PENDING_PROBE				/* created, renamed or opened: the extension may be there */
-} PendingKind;
-
-static struct
-{
-	Oid			dboid;
-	PendingKind kind;
-}			pending[MAX_PENDING];
-static int	npending = 0;
-
-static void
-add_pending(Oid dboid, PendingKind kind)
-{
-	if (!OidIsValid(dboid) || npending == MAX_PENDING)
-		return;
-	pending[npending].dboid = dboid;
-	pending[npending++].kind = kind;
-}
-
-/* ---- stopping and starting an engine ---------------------------------- */
-
-/* ask it to leave; under the lock, so that the pid is its own */
-static int
-stop_engine(TeDatabase *db)
-{
-	int			pid = db->pid;
-
-	if (pid != 0)
-	{
-		db->restart_now = true;
-		kill(pid, SIGTERM);
-	}
-	return pid;
-}
-
-static void
-park(Oid dboid, bool dropped)
-{
-	TeDatabase *db;
-	int			pid = 0;
-
-	if (!te_shmem_available() || !OidIsValid(dboid) || npending == MAX_PENDING)
-		return;
-	LWLockAcquire(te_shmem_lock(), LW_EXCLUSIVE);
-	db = te_shmem_find(dboid, true);
-	if (db)
-	{
-		if (db->parked++ == 0)
-			db->parked_from = db->state;
-		pid = stop_engine(db);
-		if (pid == 0)
-			db->state = TE_DB_PARKED;
-		add_pending(dboid, dropped ? PENDING_UNPARK_DROPPED : PENDING_UNPARK);
-	}
-	LWLockRelease(te_shmem_lock());
-
-	/* the slot is given back before the process leaves the list that the command looks at */
-	for (int waited = 0; pid != 0 && waited < GONE_WITHIN_MS; waited += 2)
-	{
-		if (BackendPidGetProc(pid) == NULL)
-			break;
-		(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 2, PG_WAIT_EXTENSION);
-		CHECK_FOR_INTERRUPTS();
-	}
-}
-
-static void
-unpark(Oid dboid, bool dropped)
-{
-	TeDatabase *db;
-
-	LWLockAcquire(te_shmem_lock(), LW_EXCLUSIVE);
-	db = te_shmem_find(dboid, false);
-	if (db && db->parked > 0 && --db->parked == 0 && db->pid == 0)
-	{
-		if (dropped)
-		{
-			db->state = TE_DB_FREE;
-			db->dboid = InvalidOid;
-		}
-		else if (db->parked_from == TE_DB_ABSENT && !db->requested)
-			db->state = TE_DB_ABSENT;	/* nothing was served, e.g. template1 */
-		else
-		{
-			db->state = TE_DB_BACKOFF;
-			db->restart_at = 0;
-			db->failures = 0;
-		}
-	}
-	LWLockRelease(te_shmem_lock());
-	te_shmem_wake_launcher();
-}
-
-static void
-restart(Oid dboid)
-{
-	TeDatabase *db;
-
-	LWLockAcquire(te_shmem_lock(), LW_EXCLUSIVE);
-	db = te_shmem_find(dboid, false);
-	if (db)
-		stop_engine(db);
-	LWLockRelease(te_shmem_lock());
-}
-
-bool
-te_parking_concerned(void)
-{
-	return npending > 0;
-}
+static TeRemovalCallback removal_callback = NULL;
 
 void
-te_parking_at_end(bool committed)
+te_parking_on_removal(TeRemovalCallback callback)
 {
-	for (int i = 0; i < npending; i++)
-	{
-		switch (pending[i].kind)
-		{
-			case PENDING_UNPARK:
-				unpark(pending[i].dboid, false);
-				break;
-			case PENDING_UNPARK_DROPPED:
-				unpark(pending[i].dboid, committed);
-				break;
-			case PENDING_RESTART:
-				if (committed)
-					restart(pending[i].dboid);
-				break;
-			case PENDING_PROBE:
-				if (committed)
-					te_shmem_request(pending[i].dboid, false);
-				break;
-		}
-	}
-	npending = 0;
+	removal_callback = callback;
 }
 
 /* ---- which command concerns which database ---------------------------- */
@@ -251,6 +118,78 @@ is_secret_input(const RangeVar *relation)
 		(relation->schemaname == NULL || strcmp(relation->schemaname, "todo_events") == 0);
 }
 
+static bool
+names_extension(const DropStmt *drop)
+{
+	ListCell   *cell;
+
+	foreach(cell, drop->objects)
+		if (strcmp(strVal(lfirst(cell)), "todo_events") == 0)
+			return true;
+	return false;
+}
+
+static Oid
+extension_owner(Oid extension)
+{
+	Relation	rel = table_open(ExtensionRelationId, AccessShareLock);
+	Oid			owner = InvalidOid;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, Anum_pg_extension_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(extension));
+	scan = systable_beginscan(rel, ExtensionOidIndexId, true, NULL, 1, &key);
+	if (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		owner = ((Form_pg_extension) GETSTRUCT(tuple))->extowner;
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return owner;
+}
+
+static bool
+names_owner(const List *roles, Oid extension)
+{
+	ListCell   *cell;
+
+	foreach(cell, roles)
+	{
+		Oid			role = get_rolespec_oid(lfirst_node(RoleSpec, cell), true);
+
+		/* a superuser owns everything, but not in the sense of DROP OWNED */
+		if (OidIsValid(role) && extension_owner(extension) == role &&
+			has_privs_of_role(GetUserId(), role))
+			return true;
+	}
+	return false;
+}
+
+static void
+before_removal(Node *statement)
+{
+	Oid			extension = get_extension_oid("todo_events", true);
+
+	if (!OidIsValid(extension) || removal_callback == NULL)
+		return;
+	if (IsA(statement, DropOwnedStmt))
+	{
+		if (names_owner(((DropOwnedStmt *) statement)->roles, extension))
+			removal_callback(extension, false);
+	}
+	else if (names_extension((DropStmt *) statement) && te_compat_owns_extension(extension, GetUserId()))
+		removal_callback(extension, ((DropStmt *) statement)->behavior == DROP_RESTRICT);
+}
+
+/* the command of an owner, for which it is not enough to be one: it fails by itself, and needs no parking */
+static void
+park_own(const char *dbname, bool dropped)
+{
+	Oid			dboid = get_database_oid(dbname, true);
+
+	if (is_owner(dboid) && dboid != MyDatabaseId)
+		te_pending_park(dboid, dropped);
+}
+
 static void
 before(Node *statement)
 {
@@ -262,84 +201,109 @@ before(Node *statement)
 				Oid			dboid = get_database_oid(template ? template : "template1", true);
 
 				if (may_copy(dboid))
-					park(dboid, false);
+					te_pending_park(dboid, false);
 			}
 			break;
 		case T_RenameStmt:
-			if (((RenameStmt *) statement)->renameType == OBJECT_DATABASE)
-			{
-				Oid			dboid = get_database_oid(((RenameStmt *) statement)->subname, true);
-
-				if (is_owner(dboid))
-					park(dboid, false);
-			}
+			if (((RenameStmt *) statement)->renameType == OBJECT_DATABASE &&
+				(superuser() || may_create_databases()))
+				park_own(((RenameStmt *) statement)->subname, false);
 			break;
 		case T_AlterDatabaseStmt:
 			if (string_option(((AlterDatabaseStmt *) statement)->options, "tablespace"))
-			{
-				Oid			dboid = get_database_oid(((AlterDatabaseStmt *) statement)->dbname, true);
-
-				if (is_owner(dboid))
-					park(dboid, false);
-			}
+				park_own(((AlterDatabaseStmt *) statement)->dbname, false);
 			break;
 		case T_DropdbStmt:
-			{
-				Oid			dboid = get_database_oid(((DropdbStmt *) statement)->dbname, true);
-
-				if (is_owner(dboid))
-					park(dboid, true);
-			}
+			park_own(((DropdbStmt *) statement)->dbname, true);
+			break;
+		case T_DropStmt:
+			if (((DropStmt *) statement)->removeType == OBJECT_EXTENSION)
+				before_removal(statement);
+			break;
+		case T_DropOwnedStmt:
+			before_removal(statement);
 			break;
 		default:
 			break;
 	}
 }
 
-/* have the launcher look for the extension there, when this has committed; templates have no engine */
+/* have the launcher look for the extension there, when this has committed */
 static void
 look_into(const char *dbname)
 {
 	Oid			dboid;
-	HeapTuple	tuple;
 
 	CommandCounterIncrement();
 	dboid = get_database_oid(dbname, true);
-	tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(dboid));
-	if (!HeapTupleIsValid(tuple))
-		return;
-	if (((Form_pg_database) GETSTRUCT(tuple))->datallowconn &&
-		!((Form_pg_database) GETSTRUCT(tuple))->datistemplate &&
-		te_launcher_permits(dbname))
-		add_pending(dboid, PENDING_PROBE);
-	ReleaseSysCache(tuple);
+	if (te_databases_verdict(dboid) == TE_VERDICT_SERVE)
+		te_pending_add(dboid, TE_PENDING_PROBE);
+}
+
+/* SET and RESET of settings that an engine reads when it starts */
+static bool
+is_our_setting(const VariableSetStmt *set)
+{
+	return set->kind == VAR_RESET_ALL ||
+		(set->name && pg_strncasecmp(set->name, "todo_events.", 12) == 0);
+}
+
+/* of the role that engines run as, or of all */
+static bool
+concerns_engines(const RoleSpec *role)
+{
+	return role == NULL || get_rolespec_oid(role, true) == BOOTSTRAP_SUPERUSERID;
 }
 
 static void
-after(Node *statement)
+after(Node *statement, uint32 changes_before)
 {
 	switch (nodeTag(statement))
 	{
 		case T_TransactionStmt:
 			if (((TransactionStmt *) statement)->kind == TRANS_STMT_COMMIT_PREPARED)
-				te_wake_commit_prepared();
+			{
+				/* its messages come to the sender too */
+				AcceptInvalidationMessages();
+				te_wake_commit_prepared(databases_changed != changes_before);
+			}
+			else if (((TransactionStmt *) statement)->kind == TRANS_STMT_ROLLBACK_PREPARED)
+			{
+				/* it may have held the locks of a DROP EXTENSION, which roles have given up on */
+				te_shmem_reload(MyDatabaseId);
+			}
 			break;
 		case T_RenameStmt:
-			/* todo_events.databases may name it now */
 			if (((RenameStmt *) statement)->renameType == OBJECT_DATABASE)
+			{
+				/* todo_events.databases may name it now */
 				look_into(((RenameStmt *) statement)->newname);
+			}
 			break;
 		case T_AlterDatabaseStmt:
-			/* it may be open now, or a template no more */
-			look_into(((AlterDatabaseStmt *) statement)->dbname);
+			{
+				/* it may be open now, or a template no more; or one, which its engine has to see */
+				const char *dbname = ((AlterDatabaseStmt *) statement)->dbname;
+
+				look_into(dbname);
+				te_pending_add(get_database_oid(dbname, true), TE_PENDING_RELOAD);
+			}
 			break;
 		case T_AlterDatabaseSetStmt:
 			{
 				AlterDatabaseSetStmt *alter = (AlterDatabaseSetStmt *) statement;
 
-				if (alter->setstmt->kind == VAR_RESET_ALL ||
-					(alter->setstmt->name && pg_strncasecmp(alter->setstmt->name, "todo_events.", 12) == 0))
-					add_pending(get_database_oid(alter->dbname, true), PENDING_RESTART);
+				if (is_our_setting(alter->setstmt))
+					te_pending_add(get_database_oid(alter->dbname, true), TE_PENDING_RESTART);
+			}
+			break;
+		case T_AlterRoleSetStmt:
+			{
+				AlterRoleSetStmt *alter = (AlterRoleSetStmt *) statement;
+
+				if (is_our_setting(alter->setstmt) && concerns_engines(alter->role))
+					te_pending_add(alter->database ? get_database_oid(alter->database, true) : InvalidOid,
+								   TE_PENDING_RELOAD);
 			}
 			break;
 		case T_CreatedbStmt:
@@ -400,6 +364,7 @@ utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 		DestReceiver *dest, QueryCompletion *qc)
 {
 	Node	   *statement;
+	uint32		changes_before = databases_changed;
 
 	pstmt = te_replication_copy(pstmt);
 	statement = pstmt->utilityStmt;
@@ -409,17 +374,28 @@ utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 		run_secret_copy(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
 		return;
 	}
-	if (te_shmem_available() && IsNormalProcessingMode() && !IsBinaryUpgrade)
+	if (IsNormalProcessingMode() && !IsBinaryUpgrade)
 		before(statement);
 	run_next(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
 	/* COMMIT PREPARED has ended its transaction, but not the one around this command */
 	if (te_shmem_available() && !IsBinaryUpgrade)
-		after(statement);
+		after(statement, changes_before);
+}
+
+static void
+database_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	(void) arg;
+	(void) cacheid;
+	(void) hashvalue;
+	databases_changed++;
 }
 
 void
 te_parking_init(void)
 {
+	te_pending_init();
+	CacheRegisterSyscacheCallback(DATABASEOID, database_changed, (Datum) 0);
 	previous_utility_hook = ProcessUtility_hook;
 	ProcessUtility_hook = utility;
 }

@@ -7,8 +7,11 @@
 
 extern void te_parking_init(void);	/* _PG_init: utility hook */
 
-/* has this transaction's end to do something here?  And the doing, after its locks are released */
-extern bool te_parking_concerned(void);
-extern void te_parking_at_end(bool committed);
+/*
+ * What is called before a command that removes the extension, by a user who
+ * may.  refuse: it is a DROP EXTENSION without CASCADE, and may be refused.
+ */
+typedef void (*TeRemovalCallback) (Oid extension, bool refuse);
+extern void te_parking_on_removal(TeRemovalCallback callback);
 
 #endif

@@ -112,6 +112,23 @@ te_shmem_slot(int i)
 	return &te_shared->slots[i];
 }
 
+/* a database without the extension gives its slot up to one that needs it */
+static bool
+is_spare(const TeDatabase *db)
+{
+	return db->state == TE_DB_FREE ||
+		(db->state == TE_DB_ABSENT && db->parked == 0 && db->pid == 0);
+}
+
+bool
+te_shmem_has_spare(void)
+{
+	for (int i = 0; i < te_shared->nslots; i++)
+		if (is_spare(&te_shared->slots[i]))
+			return true;
+	return false;
+}
+
 TeDatabase *
 te_shmem_find(Oid dboid, bool create)
 {
@@ -123,13 +140,8 @@ te_shmem_find(Oid dboid, bool create)
 
 		if (db->state != TE_DB_FREE && db->dboid == dboid)
 			return db;
-		/* a database without the extension gives its slot up to one that needs it */
-		if (db->state == TE_DB_FREE ||
-			(db->state == TE_DB_ABSENT && db->parked == 0 && db->pid == 0 && spare == NULL))
-		{
-			if (spare == NULL || spare->state != TE_DB_FREE)
-				spare = db;
-		}
+		if (is_spare(db) && (spare == NULL || (spare->state != TE_DB_FREE && db->state == TE_DB_FREE)))
+			spare = db;
 	}
 	if (!create || spare == NULL)
 		return NULL;
@@ -142,6 +154,40 @@ te_shmem_find(Oid dboid, bool create)
 	spare->dboid = dboid;
 	spare->state = TE_DB_ABSENT;
 	return spare;
+}
+
+void
+te_shmem_count_seats(int *taken, int *waiting)
+{
+	int			seated = 0;
+	int			queue = 0;
+
+	for (int i = 0; i < te_shared->nslots; i++)
+	{
+		TeDatabase *db = &te_shared->slots[i];
+
+		seated += db->state != TE_DB_FREE && db->seated;
+		queue += db->state == TE_DB_WAITING;
+	}
+	if (taken)
+		*taken = seated;
+	if (waiting)
+		*waiting = queue;
+}
+
+bool
+te_shmem_take_seat(TeDatabase *db)
+{
+	int			taken;
+
+	if (!db->seated)
+	{
+		te_shmem_count_seats(&taken, NULL);
+		db->seated = taken < te_shared->seats;
+	}
+	if (db->seated)
+		db->waiting_since = 0;
+	return db->seated;
 }
 
 TeDatabase *
@@ -183,7 +229,7 @@ te_shmem_request(Oid dboid, bool known)
 	LWLockAcquire(te_shared->lock, LW_EXCLUSIVE);
 	db = te_shmem_find(dboid, true);
 	if (db == NULL)
-		te_shared->left_out++;
+		te_shared->left_out = true;
 	else
 	{
 		if (known)
@@ -195,9 +241,40 @@ te_shmem_request(Oid dboid, bool known)
 			db->failures = 0;
 			db->barred = false;
 		}
-		else if (db->state == TE_DB_BACKOFF)
+		else if (db->state == TE_DB_BACKOFF || db->state == TE_DB_PROBE)
 			db->restart_at = 0;
 	}
 	LWLockRelease(te_shared->lock);
 	te_shmem_wake_launcher();
+}
+
+void
+te_shmem_look_again(void)
+{
+	if (te_shared == NULL)
+		return;
+	LWLockAcquire(te_shared->lock, LW_EXCLUSIVE);
+	te_shared->look_again = true;
+	LWLockRelease(te_shared->lock);
+	te_shmem_wake_launcher();
+	te_shmem_reload(InvalidOid);
+}
+
+void
+te_shmem_reload(Oid dboid)
+{
+	if (te_shared == NULL)
+		return;
+	LWLockAcquire(te_shared->lock, LW_SHARED);
+	for (int i = 0; i < te_shared->nslots; i++)
+	{
+		TeDatabase *db = &te_shared->slots[i];
+
+		if (db->state == TE_DB_FREE || db->pid == 0 || (OidIsValid(dboid) && db->dboid != dboid))
+			continue;
+		pg_atomic_write_u32(&db->reload, 1);
+		if (db->latch)
+			SetLatch(db->latch);
+	}
+	LWLockRelease(te_shared->lock);
 }

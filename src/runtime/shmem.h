@@ -32,7 +32,8 @@ typedef enum TeDatabaseState
 	TE_DB_RUNNING,
 	TE_DB_BACKOFF,				/* engine ended; restart at restart_at */
 	TE_DB_PARKED,				/* a CREATE/ALTER/DROP DATABASE needs it alone */
-	TE_DB_ABSENT				/* looked at: no extension */
+	TE_DB_ABSENT,				/* looked at: no extension, or not to be served */
+	TE_DB_WAITING				/* has the extension, and no seat is free: see seated */
 } TeDatabaseState;
 
 typedef struct TeHealthLine
@@ -94,6 +95,8 @@ typedef struct TeDatabase
 	int			parked;			/* how many commands hold it parked */
 	TeDatabaseState parked_from;	/* the state before the first of them */
 	int			pid;			/* engine, 0 if none */
+	bool		seated;			/* one of the databases that the server's worker slots are enough for */
+	TimestampTz waiting_since;	/* for a seat; 0: not */
 	TimestampTz started_at;
 	TimestampTz restart_at;
 	int			failures;		/* in a row, for backoff */
@@ -105,9 +108,11 @@ typedef struct TeDatabase
 	TeTopicStatus topics[TE_TOPIC_STATES];
 	char		publisher_mark[TE_PUBLISHER_MARK];	/* acknowledged so far, for lag; "" = none */
 	bool		looking;		/* STARTING: nobody knows yet whether the extension is there */
+	TimestampTz looking_since;
 	bool		requested;		/* registered since the engine last looked */
 	bool		restart_now;	/* the next end of the engine is no failure: start it again at once */
-	bool		barred;			/* ABSENT because todo_events.databases leaves it out */
+	bool		barred;			/* ABSENT although the extension may be there: left out, or a template */
+	bool		settings_prepared;	/* a prepared transaction has changed what ALTER DATABASE SET says */
 	char		dbname[NAMEDATALEN];
 
 	/* without lock */
@@ -130,7 +135,9 @@ typedef struct TeShared
 	Latch	   *launcher_latch; /* NULL: no launcher, e.g. on a standby */
 	int			launcher_pid;
 	bool		out_of_workers; /* the last try to start an engine found no free slot */
-	int			left_out;		/* databases for which there was no slot of ours */
+	bool		left_out;		/* there was no slot of ours for some database */
+	bool		look_again;		/* the launcher shall look into every database that it knows nothing of */
+	int			seats;			/* how many databases may have an engine, by max_worker_processes */
 	int			nslots;
 	TeDatabase	slots[FLEXIBLE_ARRAY_MEMBER];
 } TeShared;
@@ -149,11 +156,26 @@ extern TeDatabase *te_shmem_slot(int i);
 /* under the lock, exclusively: the slot of a database, made if it has none; NULL if all are taken */
 extern TeDatabase *te_shmem_find(Oid dboid, bool create);
 
+/* under the lock, exclusively: a seat for this database, if it has none and one is free.  Has it one now? */
+extern bool te_shmem_take_seat(TeDatabase *db);
+
+/* under the lock: how many databases have a seat, and how many wait for one (either may be NULL) */
+extern void te_shmem_count_seats(int *taken, int *waiting);
+
+/* under the lock: is there a slot for a database that has none? */
+extern bool te_shmem_has_spare(void);
+
 /*
  * Have the launcher start, or look at, this database's engine.  For a
  * database that is known to have the extension, "known".
  */
 extern void te_shmem_request(Oid dboid, bool known);
+
+/* has to happen when names or flags of databases may have changed in ways that no hook told of */
+extern void te_shmem_look_again(void);
+
+/* have the running engine of a database (InvalidOid: every engine) read its settings again */
+extern void te_shmem_reload(Oid dboid);
 extern void te_shmem_wake_launcher(void);
 
 #endif

@@ -15,8 +15,8 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "runtime/compat.h"
+#include "runtime/databases.h"
 #include "runtime/health.h"
-#include "runtime/launcher.h"
 #include "runtime/settings.h"
 #include "runtime/shmem.h"
 #include "utils/acl.h"
@@ -141,6 +141,7 @@ static void
 engine_health(TeHealthSink *sink, const TeDatabase *db)
 {
 	const char *deaf = "Events are stored, nothing is delivered.";
+	TeVerdict	verdict;
 
 	if (RecoveryInProgress())
 	{
@@ -153,16 +154,24 @@ engine_health(TeHealthSink *sink, const TeDatabase *db)
 					  "Add todo_events to shared_preload_libraries and restart the server.");
 		return;
 	}
-	if (!te_launcher_permits(get_database_name(MyDatabaseId)))
+	verdict = te_databases_verdict(MyDatabaseId);
+	if (verdict == TE_VERDICT_LEFT_OUT)
 	{
 		te_health_add(sink, 3, "engine", "todo_events.databases leaves this database out",
 					  "Events are stored, nothing is delivered. Add the database to todo_events.databases.");
 		return;
 	}
+	if (verdict == TE_VERDICT_TEMPLATE)
+	{
+		te_health_add(sink, 3, "engine", "this database is a template, which has no engine",
+					  "Events are stored, nothing is delivered. ALTER DATABASE ... IS_TEMPLATE false, if it is more than that.");
+		return;
+	}
 	if (te_shared->launcher_pid == 0)
 		te_health_add(sink, 3, "launcher", "the todo_events launcher is not running",
 					  "It is started again within a second; if not, raise max_worker_processes and look into the server log.");
-	if (te_shared->out_of_workers && (db == NULL || db->state != TE_DB_RUNNING))
+	if (te_shared->out_of_workers && db &&
+		(db->state == TE_DB_BACKOFF || db->state == TE_DB_PROBE || db->state == TE_DB_STARTING))
 	{
 		te_health_add(sink, 3, "engine", "no background worker slot is free for this database's engine",
 					  "Events are stored, nothing is delivered. Raise max_worker_processes and restart the server.");
@@ -171,9 +180,15 @@ engine_health(TeHealthSink *sink, const TeDatabase *db)
 	if (db == NULL)
 	{
 		te_health_add(sink, 3, "engine",
-					  te_shared->left_out > 0 ? "shared memory has no slot left for this database" :
+					  te_shared->left_out ? "shared memory has no slot left for this database" :
 					  "this database has no engine yet",
-					  te_shared->left_out > 0 ? "Raise todo_events.max_databases and restart the server." : deaf);
+					  te_shared->left_out ? "Events are stored, nothing is delivered. Raise todo_events.max_databases and restart the server." : deaf);
+		return;
+	}
+	if (verdict == TE_VERDICT_CLOSED && db->state != TE_DB_RUNNING)
+	{
+		te_health_add(sink, 3, "engine", "this database allows no connections, so that no engine can start",
+					  "Events are stored, nothing is delivered. ALTER DATABASE ... ALLOW_CONNECTIONS true.");
 		return;
 	}
 	switch (db->state)
@@ -199,6 +214,20 @@ engine_health(TeHealthSink *sink, const TeDatabase *db)
 			te_health_add(sink, 2, "engine",
 						  "parked while a CREATE, ALTER or DROP DATABASE needs this database alone",
 						  "It goes on when that command has ended.");
+			break;
+		case TE_DB_WAITING:
+			{
+				int			waiting;
+
+				LWLockAcquire(te_shmem_lock(), LW_SHARED);
+				te_shmem_count_seats(NULL, &waiting);
+				LWLockRelease(te_shmem_lock());
+				te_health_add(sink, 3, "engine",
+							  psprintf("max_worker_processes is too small for this database too: at most %d served, %d waiting",
+									   te_shared->seats, waiting),
+							  psprintf("Events are stored, nothing is delivered. Raise max_worker_processes by %d and restart the server, or name the databases to be served in todo_events.databases.",
+									   Max(waiting, 1)));
+			}
 			break;
 	}
 }
@@ -246,7 +275,7 @@ te_health(PG_FUNCTION_ARGS)
 /* ---- workers ---------------------------------------------------------- */
 
 static const char *const state_names[] = {
-	"free", "probing", "starting", "running", "restarting", "parked", "absent"
+	"free", "probing", "starting", "running", "restarting", "parked", "absent", "waiting"
 };
 
 static void

@@ -19,8 +19,8 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "runtime/compat.h"
-#include "runtime/launcher.h"
-#include "runtime/parking.h"
+#include "runtime/databases.h"
+#include "runtime/pending.h"
 #include "runtime/shmem.h"
 #include "runtime/wake.h"
 #include "utils/resowner.h"
@@ -29,6 +29,7 @@ static bool asked = false;		/* has this session looked whether its database is r
 static bool append_noted = false;
 static bool reload_noted = false;
 static bool register_noted = false;
+static bool drop_noted = false; /* of the extension */
 
 /* what is left to do when this transaction's resources are released */
 static bool ending = false;
@@ -42,9 +43,18 @@ static object_access_hook_type previous_object_access_hook = NULL;
 static bool
 permitted(void)
 {
-	char	   *name = get_database_name(MyDatabaseId);
+	TeVerdict	verdict = te_databases_verdict(MyDatabaseId);
 
-	return name && te_launcher_permits(name);
+	return verdict == TE_VERDICT_SERVE || verdict == TE_VERDICT_CLOSED;
+}
+
+/* does anybody know that the extension is here? */
+static bool
+is_registered(void)
+{
+	TeDatabase *db = te_shmem_my_database(false);
+
+	return db != NULL && (db->state != TE_DB_ABSENT || db->barred);
 }
 
 void
@@ -55,7 +65,7 @@ te_wake_note_append(void)
 	{
 		/* once a session: a database that nobody has registered yet gets its engine */
 		asked = true;
-		if (te_shared && te_shmem_my_database(false) == NULL && !IsBinaryUpgrade && permitted())
+		if (te_shared && !is_registered() && !IsBinaryUpgrade && permitted())
 			register_noted = true;
 	}
 }
@@ -131,15 +141,17 @@ reload_now(void)
  * PREPARE; it may have created the extension.
  */
 void
-te_wake_commit_prepared(void)
+te_wake_commit_prepared(bool databases_changed)
 {
-	TeDatabase *db = te_shmem_my_database(false);
-
-	if ((db == NULL || db->state == TE_DB_ABSENT) &&
-		OidIsValid(get_extension_oid("todo_events", true)))
+	if (!is_registered() && OidIsValid(get_extension_oid("todo_events", true)))
 		te_wake_note_register();
 	/* its events may be among what it appended, its settings too */
 	reload_now();
+	for (int i = 0; i < te_shmem_slots(); i++)
+		if (te_shmem_slot(i)->settings_prepared)
+			te_shmem_reload(te_shmem_slot(i)->dboid);
+	if (databases_changed)
+		te_shmem_look_again();
 }
 
 static void
@@ -152,23 +164,25 @@ at_xact_event(XactEvent event, void *arg)
 		case XACT_EVENT_COMMIT:
 			if (append_noted)
 				wake_by_commit();
-			ending = reload_noted || register_noted || te_parking_concerned();
+			ending = reload_noted || register_noted || te_pending_any();
 			reload_at_end = reload_noted;
 			register_at_end = register_noted;
 			break;
 		case XACT_EVENT_ABORT:
 			asked = false;
-			ending = te_parking_concerned();
+			/* roles that failed at the locks of a DROP EXTENSION need not wait for the end of their backoff */
+			ending = drop_noted || te_pending_any();
+			reload_at_end = drop_noted;
 			break;
 		case XACT_EVENT_PREPARE:
 			/* COMMIT PREPARED wakes, see te_parking_init's utility hook; a database is unparked now */
 			asked = false;
-			ending = te_parking_concerned();
+			ending = te_pending_any();
 			break;
 		default:
 			return;
 	}
-	append_noted = reload_noted = register_noted = false;
+	append_noted = reload_noted = register_noted = drop_noted = false;
 }
 
 /*
@@ -184,9 +198,9 @@ at_release(ResourceReleasePhase phase, bool committed, bool top_level, void *arg
 	ending = false;
 	if (committed && register_at_end)
 		te_shmem_request(MyDatabaseId, true);
-	if (committed && reload_at_end)
+	if (reload_at_end && !preparing)
 		reload_now();
-	te_parking_at_end(committed && !preparing);
+	te_pending_at_end(committed && !preparing, preparing);
 	reload_at_end = register_at_end = false;
 }
 
@@ -197,7 +211,10 @@ object_access(ObjectAccessType access, Oid classId, Oid objectId, int subId, voi
 	if (previous_object_access_hook)
 		previous_object_access_hook(access, classId, objectId, subId, arg);
 	if (access == OAT_DROP && classId == ExtensionRelationId)
+	{
 		te_wake_note_reload();
+		drop_noted = true;
+	}
 }
 
 void

@@ -20,8 +20,8 @@ extern void te_wake_note_reload(void);
 /* this transaction has installed the extension: have its engine started when it has committed */
 extern void te_wake_note_register(void);
 
-/* COMMIT PREPARED has just committed another session's transaction */
-extern void te_wake_commit_prepared(void);
+/* COMMIT PREPARED has just committed another session's transaction, which may have changed pg_database */
+extern void te_wake_commit_prepared(bool databases_changed);
 
 /* now; e.g. after drawing a wait_for_delivery() ticket.  NULL = this backend's database */
 struct TeDatabase;

@@ -42,4 +42,14 @@ extern void te_attach_truncate_trigger(Oid relid, int32 number);
 /* schema and name of a table, quoted */
 extern char *te_attach_quoted(Oid relid);
 
+/* detach.c: every table with a trigger of ours that is not its parent's; and a list of tables with their partitions */
+extern List *te_attach_tables(void);
+extern List *te_attach_with_partitions(List *relids);
+
+/* lock relations exclusively, without a deadlock with those who write to them */
+extern void te_attach_lock(List *relids);
+
+/* drop.c */
+extern void te_drop_init(void);
+
 #endif

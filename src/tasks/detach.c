@@ -14,6 +14,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -26,6 +27,8 @@
 #include "tasks/attach.h"
 #include "tasks/config.h"
 #include "tasks/trigger.h"
+
+#define LOCK_PATIENCE_MS	100		/* for one lock while others are held */
 
 PG_FUNCTION_INFO_V1(te_tasks_detach);
 
@@ -73,14 +76,42 @@ detach_locked(Oid relid)
 						  1, &type, &value, NULL);
 }
 
+/* false: not within that time, which is too short for a deadlock to be looked for */
+static bool
+lock_within(Oid relid, int ms)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	int			timeout = LockTimeout;
+	volatile bool locked = true;
+
+	ms = Max(Min(ms, DeadlockTimeout / 2), 1);
+	PG_TRY();
+	{
+		LockTimeout = timeout > 0 ? Min(timeout, ms) : ms;
+		LockRelationOid(relid, AccessExclusiveLock);
+	}
+	PG_CATCH();
+	{
+		LockTimeout = timeout;
+		if (geterrcode() != ERRCODE_LOCK_NOT_AVAILABLE)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(caller);
+		FlushErrorState();
+		locked = false;
+	}
+	PG_END_TRY();
+	LockTimeout = timeout;
+	return locked;
+}
+
 /*
- * Lock tables and their partitions exclusively without ever waiting for one
- * while another is held, since writers of several tables lock them in any
- * order: wait for one alone, then take the others if they are free, or let go
- * of all and wait for the one that was not.
+ * Lock relations exclusively without ever waiting for one for long while
+ * another is held, since writers of several tables lock them in any order:
+ * wait for one alone, then take the others as those who have them finish, or
+ * let go of all and wait for the one that was not to be had.
  */
-static void
-lock_tables(List *relids)
+void
+te_attach_lock(List *relids)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -98,7 +129,7 @@ lock_tables(List *relids)
 		LockRelationOid(first, AccessExclusiveLock);
 		foreach(cell, relids)
 		{
-			if (!ConditionalLockRelationOid(lfirst_oid(cell), AccessExclusiveLock))
+			if (!lock_within(lfirst_oid(cell), LOCK_PATIENCE_MS))
 			{
 				busy = lfirst_oid(cell);
 				break;
@@ -114,8 +145,8 @@ lock_tables(List *relids)
 }
 
 /* every table with a trigger of ours that is not its parent's */
-static List *
-attached_tables(void)
+List *
+te_attach_tables(void)
 {
 	List	   *result = NIL;
 	MemoryContext caller = CurrentMemoryContext;
@@ -141,8 +172,8 @@ attached_tables(void)
 	return result;
 }
 
-static List *
-with_partitions(List *relids)
+List *
+te_attach_with_partitions(List *relids)
 {
 	List	   *result = NIL;
 	ListCell   *cell;
@@ -228,11 +259,11 @@ te_tasks_detach(PG_FUNCTION_ARGS)
 		relids = list_make1_oid(relid);
 	}
 	else
-		relids = attached_tables();
+		relids = te_attach_tables();
 
 	foreach(cell, relids)
 		refuse_not_owned(lfirst_oid(cell));
-	lock_tables(with_partitions(relids));
+	te_attach_lock(te_attach_with_partitions(relids));
 	foreach(cell, relids)
 	{
 		/* dropped before we had the lock, or a partition whose root was detached in an earlier round */

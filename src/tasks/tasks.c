@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "log/maintain.h"
+#include "tasks/attach.h"
 #include "tasks/attachment.h"
 #include "tasks/change.h"
 #include "tasks/config.h"
@@ -22,6 +23,7 @@ te_tasks_init(void)
 	te_change_init();
 	te_held_init();
 	te_alter_init();
+	te_drop_init();
 	te_tasks_health_init();
 	te_maintain_register(te_counter_maintain);
 }

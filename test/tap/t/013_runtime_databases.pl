@@ -43,8 +43,8 @@ runs('renamed', 'engine after COMMIT PREPARED of ALTER DATABASE RENAME, by anoth
 $node->safe_psql('postgres', 'ALTER DATABASE renamed ALLOW_CONNECTIONS false');
 $node->safe_psql('postgres', 'CREATE EXTENSION todo_events');
 $node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'renamed'");
-# the launcher has looked for the database, and waits: errors counts the failures in a row
-ok($node->poll_query_until('postgres', "SELECT coalesce(max(errors), 2) >= 2 FROM todo_events.workers WHERE role = 'engine' AND database = 'renamed'"),
+# the launcher has seen that the database is closed, and waits
+ok($node->poll_query_until('postgres', "SELECT EXISTS (SELECT FROM todo_events.workers WHERE role = 'engine' AND database = 'renamed' AND state = 'restarting')"),
 	'the engine cannot start in a database that is closed');
 $node->safe_psql('postgres', 'ALTER DATABASE renamed ALLOW_CONNECTIONS true');
 runs('renamed', 'engine when the database is open again');
