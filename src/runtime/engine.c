@@ -10,8 +10,9 @@
  * last thing before it leaves shared memory, after its transaction has been
  * aborted and its I/O processes are gone.
  *
- * Exit codes: 0 = nothing to do here, 1 = asked to leave or failed.  Whether
- * and when the next one starts is decided from the slot, by the launcher.
+ * Exit codes: 0 = nothing to do here, or to begin anew, 1 = told to leave by
+ * others, or failed; the server logs these.  Whether and when the next one
+ * starts is decided from the slot, by the launcher.
  *
  *-------------------------------------------------------------------------
  */
@@ -304,9 +305,9 @@ te_engine_check(void)
 		leave(LEAVING_ABSENT, 0);
 	/* dropped and created again: everything cached belongs to the old one */
 	if (OidIsValid(extension_oid) && extension != extension_oid)
-		leave(LEAVING_RESTART, 1);
+		leave(LEAVING_RESTART, 0);
 	if (other_settings)
-		leave(LEAVING_RESTART, 1);
+		leave(LEAVING_RESTART, 0);
 	extension_oid = extension;
 
 	LWLockAcquire(te_shmem_lock(), LW_EXCLUSIVE);

@@ -46,9 +46,10 @@
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
+#define NO_WORKER_FIRST_MS	100		/* doubled up to TE_NO_WORKER_RETRY_MS */
 #define NEVER_CAME_RETRY_MS	1000
 #define CLOSED_RETRY_MS		60000	/* ALLOW_CONNECTIONS false: look again */
-#define LOOK_PATIENCE_MS	5000	/* a database that is locked does not keep us from looking into others */
+#define LOOK_PATIENCE_MS	1000	/* a database that is locked does not keep us from looking into others */
 #define SEATS_RETRY_MS		60000	/* other extensions' workers may have ended */
 
 PGDLLEXPORT void te_launcher_main(Datum arg);
@@ -58,6 +59,9 @@ static List *to_probe = NIL;
 
 /* what the postmaster knows of the engines that this launcher has started */
 static BackgroundWorkerHandle **handles;
+
+/* a worker that has just ended holds its slot for a moment longer: at first, try again soon */
+static int	no_worker_ms = NO_WORKER_FIRST_MS;
 
 /* one that is to be started in this round */
 typedef struct Candidate
@@ -294,7 +298,7 @@ refuse(const Candidate *candidate, TeVerdict verdict, TimestampTz now, Timestamp
 	if (db->state == TE_DB_STARTING && db->pid == 0 && db->dboid == candidate->dboid)
 	{
 		db->seated = false;
-		if (verdict == TE_VERDICT_CLOSED)
+		if (verdict == TE_VERDICT_CLOSED && !db->looking)
 		{
 			/* it may be opened again by an UPDATE, which no hook of ours sees */
 			not_started(db, now + CLOSED_RETRY_MS * INT64CONST(1000));
@@ -305,6 +309,8 @@ refuse(const Candidate *candidate, TeVerdict verdict, TimestampTz now, Timestamp
 			db->looking = false;
 			db->barred = verdict != TE_VERDICT_GONE;
 			db->state = db->parked > 0 ? TE_DB_PARKED : TE_DB_ABSENT;
+			/* somebody may have waited for its slot, or its seat */
+			sooner(again, now);
 		}
 	}
 	LWLockRelease(te_shmem_lock());
@@ -334,12 +340,14 @@ start_due(void)
 	TimestampTz again = 0;
 	bool		no_worker = false;
 	bool		settled = true;
+	TimestampTz retry;
 	Candidate  *chosen = palloc(te_shmem_slots() * sizeof(Candidate));
 	int			n;
 	int			seats;
 	bool		look;
 
 	LWLockAcquire(te_shmem_lock(), LW_SHARED);
+	retry = now + no_worker_ms * INT64CONST(1000);
 	look = te_shared->look_again;
 	if (!look && te_shared->left_out && to_probe == NIL && te_shmem_has_spare())
 		look = true;
@@ -355,7 +363,7 @@ start_due(void)
 	{
 		TeDatabase *db = te_shmem_slot(i);
 
-		if (db->looking || (db->state == TE_DB_PROBE && db->restart_at <= now))
+		if (db->looking || db->state == TE_DB_PROBE)
 			settled = false;
 		if (db->state == TE_DB_WAITING)
 			sooner(&again, now + SEATS_RETRY_MS * INT64CONST(1000));
@@ -377,16 +385,18 @@ start_due(void)
 			{
 				/* what is left of this round would find none either */
 				no_worker = true;
-				put_back(&chosen[i], now + TE_NO_WORKER_RETRY_MS * INT64CONST(1000));
-				sooner(&again, now + TE_NO_WORKER_RETRY_MS * INT64CONST(1000));
+				put_back(&chosen[i], retry);
+				sooner(&again, retry);
 			}
 		}
+		no_worker_ms = no_worker ? Min(no_worker_ms * 2, TE_NO_WORKER_RETRY_MS) : NO_WORKER_FIRST_MS;
 		te_shared->out_of_workers = no_worker;
 	}
 	if (to_probe != NIL)
 		settled = false;
 	/* a round that tries nothing knows no better than the last one */
-	te_shortage_tell(n > 0 ? no_worker : te_shared->out_of_workers, settled, now);
+	te_shortage_tell((n > 0 ? no_worker : te_shared->out_of_workers) && no_worker_ms == TE_NO_WORKER_RETRY_MS,
+					 settled, now);
 	return again;
 }
 

@@ -435,9 +435,9 @@ reconsider_roles(void)
 static void
 handle_interrupts(void)
 {
-	/* between transactions an end is no error, and needs no line in the log */
+	/* between transactions an end is no error, and one of our own asking needs no line in the log either */
 	if (ProcDiePending)
-		proc_exit(1);
+		proc_exit(db->restart_now ? 0 : 1);
 	CHECK_FOR_INTERRUPTS();
 	AcceptInvalidationMessages();
 }

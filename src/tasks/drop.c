@@ -73,13 +73,14 @@ refuse_attached(List *tables)
 	initStringInfo(&names);
 	foreach(cell, tables)
 	{
-		if (n++ == MAX_NAMED)
-		{
-			appendStringInfo(&names, " and %d more", list_length(tables) - MAX_NAMED);
-			break;
-		}
-		appendStringInfo(&names, "%s%s", n > 1 ? ", " : "", te_attach_quoted(lfirst_oid(cell)));
+		/* partitions have a trigger against TRUNCATE, and are attached by their root */
+		if (get_rel_relispartition(lfirst_oid(cell)))
+			continue;
+		if (n++ < MAX_NAMED)
+			appendStringInfo(&names, "%s%s", n > 1 ? ", " : "", te_attach_quoted(lfirst_oid(cell)));
 	}
+	if (n > MAX_NAMED)
+		appendStringInfo(&names, " and %d more", n - MAX_NAMED);
 	ereport(ERROR,
 			(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
 			 errmsg("cannot drop extension todo_events because tables are attached"),

@@ -101,9 +101,11 @@ ok($primary->poll_query_until('postgres', $served, '6'), 'all are served when th
 
 $primary->append_conf('postgresql.conf', 'max_worker_processes = 4');
 $primary->restart;
-ok($primary->poll_query_until('postgres', "$served", '1'), 'what the slots allow is served');
+ok($primary->poll_query_until('postgres', $served, '1'), 'what the slots allow is served');
 ok($primary->poll_query_until('postgres', "SELECT count(*) > 0 FROM todo_events.workers WHERE role = 'engine' AND state = 'waiting'"), 'others wait for a slot');
-$lines = () = slurp_file($primary->logfile) =~ /max_worker_processes is too small for all databases: at most 1 served, 5 waiting/g;
+my $complaint = qr/max_worker_processes is too small for all databases: at most 1 served, 5 waiting/;
+TodoEvents::wait_for('the log says so', sub { slurp_file($primary->logfile) =~ $complaint });
+$lines = () = slurp_file($primary->logfile) =~ /$complaint/g;
 is($lines, 1, 'one line in the log, no storm');
 
 # ---- pg_upgrade starts the server with -b ----
