@@ -128,7 +128,7 @@ standby_health(TeHealthSink *sink)
 	if (!te_shmem_available())
 		te_health_add(sink, 2, "engine", "this server is a standby, and todo_events is not preloaded on it: after a promotion nothing would be delivered",
 					  "Add todo_events to this server's shared_preload_libraries and restart it.");
-	else if (!te_launcher_permits(get_database_name(MyDatabaseId)))
+	else if (te_databases_verdict(MyDatabaseId) == TE_VERDICT_LEFT_OUT)
 		te_health_add(sink, 2, "engine", "this server is a standby, and its todo_events.databases leaves this database out: after a promotion nothing would be delivered",
 					  "Add the database to todo_events.databases on this server.");
 	else
