@@ -13,6 +13,7 @@
 #include "publisher/publisher.h"
 #include "runtime/launcher.h"
 #include "runtime/parking.h"
+#include "runtime/secret_copy.h"
 #include "runtime/settings.h"
 #include "runtime/shmem.h"
 #include "runtime/wake.h"
@@ -28,6 +29,7 @@ _PG_init(void)
 	te_settings_init();
 	te_shmem_init();
 	te_wake_init();
+	te_secret_copy_init();
 	te_parking_init();
 	te_log_init();
 	te_tasks_init();

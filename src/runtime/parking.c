@@ -35,6 +35,7 @@
 #include "runtime/parking.h"
 #include "runtime/pending.h"
 #include "runtime/replication.h"
+#include "runtime/secret_copy.h"
 #include "runtime/shmem.h"
 #include "runtime/wake.h"
 #include "tcop/utility.h"
@@ -337,6 +338,7 @@ run_secret_copy(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 {
 	MemoryContext old = CurrentMemoryContext;
 
+	te_secret_copy_begin();
 	PG_TRY();
 	{
 		run_next(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
@@ -345,6 +347,7 @@ run_secret_copy(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 	{
 		ErrorData  *error;
 
+		te_secret_copy_end();
 		MemoryContextSwitchTo(old);
 		error = CopyErrorData();
 		if (error->context == NULL)
@@ -356,6 +359,7 @@ run_secret_copy(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 				errhint("Each line is name=value; a tab is written \\t and a backslash \\\\."));
 	}
 	PG_END_TRY();
+	te_secret_copy_end();
 }
 
 static void

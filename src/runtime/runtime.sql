@@ -69,6 +69,14 @@ CREATE TRIGGER secret_input_row BEFORE INSERT ON todo_events.secret_input
 FOR EACH ROW EXECUTE FUNCTION todo_events_internal.secret_input_row();
 COMMENT ON TRIGGER secret_input_row ON todo_events.secret_input IS 'keeps the secret and stores no row';
 
+CREATE FUNCTION todo_events_internal.secret_input_statement() RETURNS trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'te_secret_input_statement';
+COMMENT ON FUNCTION todo_events_internal.secret_input_statement() IS
+'sees to it that no message quotes a line of todo_events.secret_input while it is read';
+CREATE TRIGGER secret_input_statement BEFORE INSERT ON todo_events.secret_input
+FOR EACH STATEMENT EXECUTE FUNCTION todo_events_internal.secret_input_statement();
+COMMENT ON TRIGGER secret_input_statement ON todo_events.secret_input IS 'keeps the lines out of messages while they are read';
+
 -- ---- what can be seen -----------------------------------------------------
 
 CREATE FUNCTION todo_events_internal.settings_data(

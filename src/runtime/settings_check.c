@@ -251,7 +251,7 @@ te_check_inject(const char *value, bool row, char **why)
 /* ---- the GUCs' hooks -------------------------------------------------- */
 
 static bool
-guc_check(TeSettingCheck check, const char *value)
+guc_check(TeSettingCheck check, const char *name, const char *value)
 {
 	char	   *why = NULL;
 
@@ -259,6 +259,9 @@ guc_check(TeSettingCheck check, const char *value)
 		return true;
 	if (why)
 		GUC_check_errdetail("%s", why);
+	/* what is refused here may be a password in the wrong place: it is not quoted, as it would be otherwise */
+	if (check == te_check_kafka_options)
+		GUC_check_errmsg("invalid value for parameter \"todo_events.%s\"", name);
 	return false;
 }
 
@@ -268,7 +271,7 @@ te_hook_##name(char **newval, void **extra, GucSource source) \
 { \
 	(void) extra; \
 	(void) source; \
-	return guc_check(te_check_##name, *newval); \
+	return guc_check(te_check_##name, #name, *newval); \
 }
 TE_CHECKS(X)
 #undef X

@@ -170,9 +170,11 @@ check_row(const char *name, const char *value)
 		for (int i = 0; te_secret_names[i]; i++)
 			if (strcmp(te_secret_names[i], name) == 0)
 				ereport(ERROR,
+						errhidestmt(true),
 						errcode(ERRCODE_TE_NOT_PERMITTED),
 						errmsg("\"%s\" is a secret, not a setting", name),
-						errhint("Give it by COPY todo_events.secret_input FROM STDIN, as the line %s=value.", name));
+						errhint("Give it by COPY todo_events.secret_input FROM STDIN, as the line %s=value. "
+								"One that was in a statement should be changed.", name));
 		ereport(ERROR,
 				errcode(ERRCODE_UNDEFINED_OBJECT),
 				errmsg("unknown setting \"%s\"", name),
@@ -194,6 +196,13 @@ check_row(const char *name, const char *value)
 				errcode(ERRCODE_UNDEFINED_OBJECT),
 				errmsg("unknown setting \"%s\"", name),
 				errhint("Perhaps you meant \"%s\".", te_setting_defs[id].name));
+	/* options may hold a password in the wrong place: then neither it nor the statement is in the log */
+	if (value && id == TE_SET_KAFKA_OPTIONS && !te_setting_parse(id, value, true, &number, &why))
+		ereport(ERROR,
+				errhidestmt(true),
+				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("invalid value for setting \"%s\"", name),
+				why ? errdetail("%s", why) : 0);
 	if (value && !te_setting_parse(id, value, true, &number, &why))
 		ereport(ERROR,
 				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
