@@ -84,6 +84,11 @@ static const char *const dangerous_options[] = {
 	"test.mock.*", "opaque", "interceptors", "*_cb", "default_topic_conf", NULL
 };
 
+/* credentials of the server, which brokers that a database's owner has chosen do not get to see */
+static const char *const credential_options[] = {
+	"ssl.keystore.*", "ssl.certificate.*", "ssl_certificate", "ssl.key.*", "sasl.kerberos.*", NULL
+};
+
 /* a setting of ours says it, or a promise rests on it */
 static const struct
 {
@@ -341,7 +346,8 @@ te_settings_kafka_options(TeKafkaOption **options)
 			int			at = 0;
 
 			/* a row that was valid under an older allow-list is not obeyed */
-			if (!option_allowed(option.name, i == 1, &why))
+			if (!option_allowed(option.name, i == 1, &why) ||
+				(listed(credential_options, option.name) && te_setting_is_row(TE_SET_BROKERS)))
 				continue;
 			while (at < n && strcmp((*options)[at].name, option.name) != 0)
 				at++;
