@@ -13,6 +13,7 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
@@ -33,6 +34,7 @@
 #include "runtime/errors.h"
 #include "runtime/health.h"
 #include "runtime/instance.h"
+#include "runtime/own.h"
 #include "runtime/wake.h"
 #include "runtime/worker.h"
 
@@ -245,8 +247,12 @@ te_adopt(PG_FUNCTION_ARGS)
 	values[0] = UUIDPGetDatum(&own);
 	SPI_connect();
 	for (int i = 0; te_identity_tables[i] != NULL; i++)
+	{
+		/* held, so that the statement's name means this table, and nothing that came in its place */
+		table_close(te_own_table_open("todo_events", te_identity_tables[i], RowExclusiveLock), NoLock);
 		(void) SPI_execute_with_args(psprintf("UPDATE todo_events.%s SET database_id = $1 WHERE database_id OPERATOR(pg_catalog.<>) $1", te_identity_tables[i]),
 									 1, types, values, NULL, false, 0);
+	}
 	SPI_finish();
 	te_wake_note_reload();
 	PG_RETURN_BOOL(true);
