@@ -200,10 +200,10 @@ CREATE FUNCTION todo_events_internal.config_changed() RETURNS trigger
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'te_config_changed';
 COMMENT ON FUNCTION todo_events_internal.config_changed() IS
 'has the engine read topics and routes again when the transaction has committed';
-CREATE TRIGGER topic_config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON todo_events.topic_config
+CREATE TRIGGER topic_config_changed AFTER INSERT OR UPDATE OR DELETE ON todo_events.topic_config
 FOR EACH STATEMENT EXECUTE FUNCTION todo_events_internal.config_changed();
 COMMENT ON TRIGGER topic_config_changed ON todo_events.topic_config IS 'has the engine read the topics again';
-CREATE TRIGGER route_config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON todo_events.route_config
+CREATE TRIGGER route_config_changed AFTER INSERT OR UPDATE OR DELETE ON todo_events.route_config
 FOR EACH STATEMENT EXECUTE FUNCTION todo_events_internal.config_changed();
 COMMENT ON TRIGGER route_config_changed ON todo_events.route_config IS 'has the engine read the routes again';
 

@@ -94,6 +94,11 @@ SELECT todo_events.detach('more_$n$round');
 DROP TABLE more_$n$round;
 END
 	}
+	works("$kind: configuration as of another database", <<'END');
+SELECT todo_events.configure('truncate_limit', '5');
+UPDATE todo_events.setting_config SET database_id = gen_random_uuid() WHERE name = 'truncate_limit';
+END
+	is(works("$kind: adopt", q{SELECT todo_events.adopt(backlog => 'send')}), 't', "$kind: is adopted");
 	give_secret("$secret$n");
 	works("$kind: an event for the dead letters", q{
 		SELECT todo_events.publish((SELECT topic FROM todo_events.topic_config WHERE topic LIKE 'task-events%'), 'com.example.large',

@@ -37,8 +37,7 @@ UNION ALL SELECT 'topic', topic, to_jsonb(t)::text, '' FROM todo_events.topic_co
 UNION ALL SELECT 'route', pattern, topic, is_default::text FROM todo_events.route_config
 UNION ALL SELECT 'removed', kind, name, topic FROM todo_events.default_removed
 UNION ALL SELECT 'attachment', number::text, relation::text, name FROM todo_events.attachment_config
-UNION ALL SELECT 'identity', database_id::text, created_at::text, '' FROM todo_events_internal.identity
-UNION ALL SELECT 'epoch', epoch::text, first_id::text, reason FROM todo_events_internal.epoch
+UNION ALL SELECT 'epoch', to_jsonb(e)::text, '', '' FROM todo_events_internal.epoch e
 UNION ALL SELECT 'secret', name, value, at::text FROM todo_events_internal.secret
 UNION ALL SELECT 'letter', id::text, topic, at::text FROM todo_events_internal.dead_letter
 UNION ALL SELECT 'redrive', dead_letter::text, at::text, '' FROM todo_events_internal.dead_letter_redrive
@@ -99,7 +98,7 @@ wait_for_delivery($subscriber);
 
 my $before = own_state($subscriber);
 my $state = own_state($publisher);
-for my $kind (qw(setting topic route removed attachment identity secret letter redrive key counter))
+for my $kind (qw(setting topic route removed attachment epoch secret letter redrive key counter))
 {
 	like($state, qr/^$kind\|/m, "the publisher has something of its own: $kind");
 }

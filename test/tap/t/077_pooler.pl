@@ -119,7 +119,7 @@ is(sql(q{SELECT count(*) FROM (SELECT FROM todo_events.outbox WHERE event->'data
 	'each key was used by one transaction, with its own trace context');
 cmp_ok(sql('SELECT count(*) FROM refused'), '>', 0, 'others were refused');
 # the id is derived from the key, the task and the ordinal within the transaction, nothing before it
-my $namespace = pack('H*', sql('SELECT database_id FROM todo_events_internal.identity') =~ s/-//gr);
+my $namespace = pack('H*', sql('SELECT todo_events_internal.database_id()') =~ s/-//gr);
 my ($ids, $wrong) = (0, 0);
 for (split /\n/, sql(q{SELECT event->'data'->>'idempotency_key', attachment, o.key, event->>'id', event->'data'->'payload'->'after'->>'title'
 	FROM todo_events.outbox o JOIN todo_events_internal.log USING (id) WHERE event->'data'->'payload'->'after'->>'title' LIKE 'key %'}))
