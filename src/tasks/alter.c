@@ -229,6 +229,7 @@ end_table(const Altered *table)
 	TeAttachRequest request = {.done = NULL,.standard = table->columns.standard,.altered = true};
 	ErrorContextCallback context = {.callback = add_context};
 	Relation	rel = table_open(table->relid, NoLock);
+	TeAsOwner	saved;
 	bool		completed;
 	ListCell   *cell;
 
@@ -248,7 +249,9 @@ end_table(const Altered *table)
 	context.arg = RelationGetRelationName(rel);
 	context.previous = error_context_stack;
 	error_context_stack = &context;
+	saved = te_as_owner_begin(rel);
 	te_check_columns(rel, &request, completed ? table->completed : NULL);
+	te_as_owner_end(saved);
 	refuse_other_keys(table, rel);
 	te_attach_columns_trigger(rel, &request, table->number);
 	error_context_stack = context.previous;

@@ -306,21 +306,10 @@ create_triggers(Relation rel, const TeAttachRequest *request, int32 number)
 	}
 }
 
-/*
- * Code of the table's owner (a domain's check, a cast, an output function)
- * runs with the owner's rights, whoever attaches the table.  An error in
- * between needs no end: the abort puts the user back.
- */
-typedef struct AsOwner
+TeAsOwner
+te_as_owner_begin(Relation rel)
 {
-	Oid			save_user;
-	int			save_context;
-} AsOwner;
-
-static AsOwner
-as_owner_begin(Relation rel)
-{
-	AsOwner		saved;
+	TeAsOwner	saved;
 
 	GetUserIdAndSecContext(&saved.save_user, &saved.save_context);
 	if (rel->rd_rel->relowner != saved.save_user)
@@ -329,8 +318,8 @@ as_owner_begin(Relation rel)
 	return saved;
 }
 
-static void
-as_owner_end(AsOwner saved)
+void
+te_as_owner_end(TeAsOwner saved)
 {
 	SetUserIdAndSecContext(saved.save_user, saved.save_context);
 }
@@ -377,7 +366,7 @@ te_attach(Oid relid, TeAttachRequest *request, const char *completed, const TeAt
 {
 	const char *name = options->name;
 	Relation	rel;
-	AsOwner		saved;
+	TeAsOwner	saved;
 	int32		number;
 
 	te_check_relation(relid);
@@ -390,9 +379,9 @@ te_attach(Oid relid, TeAttachRequest *request, const char *completed, const TeAt
 	check_not_attached(relid);
 	te_check_partitions(relid);
 	CheckTableNotInUse(rel, "todo_events.attach");
-	saved = as_owner_begin(rel);
+	saved = te_as_owner_begin(rel);
 	te_check_columns(rel, request, completed);
-	as_owner_end(saved);
+	te_as_owner_end(saved);
 	te_check_type_prefix(options->type_prefix);
 	if (name == NULL)
 		name = pstrdup(RelationGetRelationName(rel));
@@ -403,9 +392,9 @@ te_attach(Oid relid, TeAttachRequest *request, const char *completed, const TeAt
 	CommandCounterIncrement();
 	if (options->snapshot)
 	{
-		saved = as_owner_begin(rel);
+		saved = te_as_owner_begin(rel);
 		backfill(relid);
-		as_owner_end(saved);
+		te_as_owner_end(saved);
 	}
 	table_close(rel, NoLock);
 	return number;

@@ -39,6 +39,20 @@ extern void te_attach_columns_trigger(Relation rel, const TeAttachRequest *reque
 /* the TRUNCATE trigger of a table or partition */
 extern void te_attach_truncate_trigger(Oid relid, int32 number);
 
+/*
+ * Code of the table's owner (a domain's check, a cast, an output function)
+ * runs with the owner's rights, whoever attaches or alters the table.  An
+ * error in between needs no end: the abort puts the user back.
+ */
+typedef struct TeAsOwner
+{
+	Oid			save_user;
+	int			save_context;
+} TeAsOwner;
+
+extern TeAsOwner te_as_owner_begin(Relation rel);
+extern void te_as_owner_end(TeAsOwner saved);
+
 /* schema and name of a table, quoted */
 extern char *te_attach_quoted(Oid relid);
 
