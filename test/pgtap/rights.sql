@@ -35,6 +35,6 @@ SELECT is_empty($$
 SELECT is_empty($$
 	SELECT s.name FROM todo_events.settings s WHERE s.kind = 'secret' AND s.value !~ '^\**$' $$,
 	'no secret is shown (G9)');
-SELECT diag(format('role %I reads every table, and so events and secrets: it is a member of pg_read_all_data', r.rolname))
+SELECT diag(format('role %I reads every table, and so the events: it is a member of pg_read_all_data', r.rolname))
 FROM pg_roles r
 WHERE NOT r.rolsuper AND r.rolname !~ '^pg_' AND pg_has_role(r.oid, 'pg_read_all_data', 'USAGE') ORDER BY r.rolname LIMIT 20;
