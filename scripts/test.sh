@@ -303,12 +303,15 @@ suite_fuzz() { run_suite fuzz 5 whole make -C src/io fuzz SECONDS=10; }
 
 suite_chaos()
 {
-	local files=(test/chaos)
+	local files=(test/chaos) minutes=$((10 + rounds / 4))
 
 	# the long forms of what the suite tap has in small
-	[ "$rounds" -lt 100 ] || files+=(test/chaos/long)
+	if [ "$rounds" -ge 100 ]; then
+		files+=(test/chaos/long)
+		minutes=$((minutes + 15))
+	fi
 	start_kafka
-	run_suite chaos $((10 + rounds / 4)) tap env "TESTDIR=$work/run/chaos" "TE_CHAOS_ROUNDS=$rounds" \
+	run_suite chaos "$minutes" tap env "TESTDIR=$work/run/chaos" "TE_CHAOS_ROUNDS=$rounds" \
 		"${prove[@]}" "${files[@]}"
 }
 

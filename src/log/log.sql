@@ -145,14 +145,14 @@ CREATE FUNCTION todo_events.cursor() RETURNS text
 	LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 	AS 'MODULE_PATHNAME', 'te_cursor';
 COMMENT ON FUNCTION todo_events.cursor() IS
-'the place in the log that fits the calling statement''s snapshot: everything which that snapshot sees is before it, everything else after it. Call it in the statement (or REPEATABLE READ transaction) that lists the tasks, and read() on from there. Returns an opaque token of at most 200 bytes';
+'the place in the log that fits the calling statement''s snapshot: everything which that snapshot sees is before it, everything else after it. Call it in the statement (or REPEATABLE READ transaction) that lists the tasks, and read() on from there. Returns an opaque token of at most 200 bytes. Error: 25006 on a standby';
 
 CREATE FUNCTION todo_events.read(INOUT cursor text, max integer DEFAULT 1000, OUT event text)
 	RETURNS SETOF record
 	LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1000 SET search_path = pg_catalog, pg_temp
 	AS 'MODULE_PATHNAME', 'te_read';
 COMMENT ON FUNCTION todo_events.read(text, integer) IS
-'up to max events after a cursor (null: from the oldest kept), in order by task, each with the cursor to go on from. An event of a transaction that was still open is returned once it commits. Reading on from a cursor may repeat, never skip. Errors: 22023 not a cursor, TE410 beyond what the log keeps: load anew';
+'up to max events after a cursor (null: from the oldest kept), in order by task, each with the cursor to go on from. An event of a transaction that was still open is returned once it commits. Reading on from a cursor may repeat, never skip. Errors: 22023 not a cursor, TE410 beyond what the log keeps: load anew, 25006 on a standby';
 
 CREATE FUNCTION todo_events.maintain() RETURNS integer
 	LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp

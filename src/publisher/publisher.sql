@@ -280,7 +280,7 @@ CREATE FUNCTION todo_events.wait_for_delivery(timeout interval DEFAULT '10 secon
 LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'te_wait_for_delivery';
 COMMENT ON FUNCTION todo_events.wait_for_delivery(interval) IS
-'waits until every event committed before this call is acknowledged by the broker, or is a dead letter: true; false when the time is over first. For an application''s own tests. Errors: 25001 this transaction has appended events itself, TE001 no worker serves this database, TE002 no brokers are set, TE003 this database is a copy that is not adopted';
+'waits until every event committed before this call is acknowledged by the broker, or is a dead letter: true; false when the time is over first. For an application''s own tests. Errors: 25001 this transaction has appended events itself, 25006 on a standby, TE001 no worker serves this database, TE002 no brokers are set, TE003 this database is a copy that is not adopted';
 
 CREATE FUNCTION todo_events_internal.reader_lag(
 	OUT reader text, OUT events_behind bigint, OUT exact boolean, OUT oldest_undelivered_at timestamptz,

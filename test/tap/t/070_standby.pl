@@ -113,7 +113,11 @@ $hot->append_conf('postgresql.conf', "shared_preload_libraries = ''\n");
 $hot->restart;
 like(health_line($hot, 'engine'), qr/^warning\|.*not preloaded.*promotion/, 'no preload');
 
-$_->stop('fast') for $next, $hot, $cold;
-check_delivery($primary, at_least => 30, duplicates => 0);
-$primary->stop('fast');
+# ---- a cold one is promoted as a hot one is --------------------------------------------------------
+
+$_->stop('fast') for $next, $hot, $primary;
+promote($cold);
+$cold->safe_psql('postgres', q{INSERT INTO tasks (user_id, title) VALUES (gen_random_uuid(), 'of the cold one')});
+check_delivery($cold, at_least => 31, duplicates => 0);
+$cold->stop('fast');
 done_testing();
