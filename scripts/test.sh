@@ -279,7 +279,7 @@ suite_pgtap()
 suite_tap()
 {
 	start_kafka
-	run_suite tap 20 tap env "TESTDIR=$work/run/tap" "${prove[@]}" test/tap/t
+	run_suite tap 40 tap env "TESTDIR=$work/run/tap" "${prove[@]}" test/tap/t
 }
 
 suite_e2e()
