@@ -74,12 +74,11 @@ is($node->safe_psql('shop', q{
 
 is($node->safe_psql('shop', q{
 	SELECT string_agg(o.name, ', ') FROM (
-		SELECT p.proname::text FROM pg_proc p WHERE p.pronamespace = 'todo_events'::regnamespace
-			AND p.prorettype <> 'trigger'::regtype AND p.proname NOT IN ('grant_access', 'revoke_access')
+		SELECT p.oid::regprocedure::text FROM pg_proc p WHERE p.pronamespace = 'todo_events'::regnamespace
+			AND NOT has_function_privilege('plain', p.oid, 'EXECUTE')
 		UNION
-		SELECT c.relname::text FROM pg_class c WHERE c.relnamespace = 'todo_events'::regnamespace
-			AND c.relkind IN ('r', 'v') AND c.relname <> 'default_removed') AS o (name)
-	WHERE NOT EXISTS (SELECT FROM todo_events_internal.access_rights() r WHERE r.name = o.name)}), '', 'every function, view and table belongs to a level');
+		SELECT c.oid::regclass::text FROM pg_class c WHERE c.relnamespace = 'todo_events'::regnamespace
+			AND c.relkind IN ('r', 'v') AND NOT has_table_privilege('plain', c.oid, 'SELECT, INSERT')) AS o (name)}), '', 'the owner may use every function, view and table');
 
 # ---- configure() ----
 

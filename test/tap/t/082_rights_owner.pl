@@ -44,7 +44,7 @@ for my $case ([ 'shop', 'plain' ], [ 'rented', 'tenant' ], [ 'odd', q{o'dd "role
 	$in->allowed('CREATE EXTENSION after it', $owner, 'CREATE EXTENSION todo_events; DROP TABLE tasks', '');
 	is($node->safe_psql($database, q{SELECT string_agg(DISTINCT pg_get_userbyid(relowner), ' ') FROM pg_class WHERE relnamespace IN ('todo_events'::regnamespace, 'todo_events_internal'::regnamespace)}),
 		$superuser, 'what it is made of belongs to the superuser');
-	is($node->safe_psql($database, q{SELECT pg_get_userbyid(evtowner) FROM pg_event_trigger WHERE evtname ~ '^todo_events'}), $superuser, 'the event trigger too');
+	is($node->safe_psql($database, q{SELECT DISTINCT pg_get_userbyid(evtowner) FROM pg_event_trigger WHERE evtname ~ '^todo_events'}), $superuser, 'the event trigger too');
 }
 $shop->refused('dropping another owner\'s extension', 'plain2', 'DROP EXTENSION todo_events');
 $shop->refused('dropping one of its objects', 'plain', 'DROP FUNCTION todo_events.publish(text, text, text, text, text)', '42501|2BP01');
