@@ -2,12 +2,13 @@
 #
 # deps.sh - what building, testing and the demo need
 #
-# usage: scripts/deps.sh [build|demo|test|list]
+# usage: scripts/deps.sh [build|demo|servers|test|list]
 #
 #	build   compilers, PostgreSQL with its headers, and a static librdkafka made
 #	        from source (scripts/librdkafka.sh says why)
 #	demo    build, and kcat to look at the demo's broker
-#	test    demo, a Kafka broker, and the test tools; this is the default
+#	servers demo, a Kafka broker, and the tools of the suites that need a server
+#	test    servers, and the tools of all other suites; this is the default
 #	list    prints the packages of `test` that are missing, and changes nothing
 #
 # On Debian it installs what is missing with apt-get, as root or through sudo;
@@ -37,7 +38,7 @@ die() { printf 'deps: %s\n' "$*" >&2; exit 1; }
 
 what=${1:-test}
 case $what in
-	build | demo | test | list) ;;
+	build | demo | servers | test | list) ;;
 	*) sed -n '/^# usage:/,/^$/p' "${BASH_SOURCE[0]}" | sed 's/^# \{0,1\}//' >&2; exit 2 ;;
 esac
 
@@ -88,7 +89,10 @@ packages()
 	[ -f "$kafka/lib/.complete" ] || command -v mvn >/dev/null || echo maven
 	echo "postgresql-$major-pgtap" libipc-run-perl
 	optional "postgresql-$major-pgaudit" "postgresql-$major-cron"
-	echo python3-venv spin clang libclang-rt-dev
+	echo python3-venv
+	[ "$1" != servers ] || return 0
+
+	echo spin clang libclang-rt-dev
 }
 
 # optional PACKAGE ...: those that the distribution has, or all where apt has not
@@ -184,10 +188,10 @@ check_commands()
 	if [ "$what" != build ]; then
 		command -v kcat >/dev/null || absent+=(kcat)
 	fi
-	if [ "$what" = test ]; then
+	if [ "$what" = servers ] || [ "$what" = test ]; then
 		has_java || absent+=("java (17 or newer)")
 		[ -f "$kafka/lib/.complete" ] || command -v mvn >/dev/null || absent+=(mvn)
-		for command in prove spin python3 clang; do
+		for command in prove python3 $([ "$what" = servers ] || echo spin clang); do
 			command -v "$command" >/dev/null || absent+=("$command")
 		done
 	fi
@@ -270,4 +274,5 @@ if [ "$what" = list ]; then
 fi
 install_packages "$what"
 "$top/scripts/librdkafka.sh"
-[ "$what" != test ] || { fetch_kafka; fetch_pgbouncer; "$top/scripts/pgspot.sh" --install; }
+case $what in servers | test) fetch_kafka; fetch_pgbouncer ;; esac
+[ "$what" != test ] || "$top/scripts/pgspot.sh" --install

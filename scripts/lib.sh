@@ -68,6 +68,14 @@ install_extension()
 	fi
 }
 
+# copy_sources DIRECTORY: this tree as it is now, without what was built in it, which
+# may have been built otherwise
+copy_sources()
+{
+	tar -C "$top" --exclude=./build --exclude=./.git --exclude='*.o' --exclude='*.bc' \
+		--exclude='*.so' --exclude='*.a' -cf - . | tar -C "$1" -xf - --no-same-owner
+}
+
 # Sets free_port. From below the range that the system gives to outgoing
 # connections, where some client could hold it when a server is started again.
 pick_port()

@@ -17,9 +17,11 @@
 #	fuzz        the parser of frames, for some seconds
 #	chaos       processes killed at each step, the short round
 #
-# And one that is not among all, since it runs files of others anew:
+# And those that are not among all, since they run files of others anew:
 #
 #	neon        test/neon: a result for each thing that Neon-compatible PostgreSQL asks
+#	pg_upgrade  test/tap/t/088_pg_upgrade.pl alone, through the PostgreSQL
+#	            installations of TE_UPGRADE_PATHS (scripts/matrix.sh)
 #
 # It installs what is needed (scripts/deps.sh), builds a copy of the tree with
 # warnings as errors, installs that, and runs the suites as an ordinary user; as
@@ -32,15 +34,23 @@
 # Logs are in build/test-logs. Exit code 0 if nothing failed.
 #
 # Environment: PG_CONFIG, TE_CFLAGS (default: strict warnings), TE_TEST_KEEP=1
-# keeps the copy, TE_RUN_USER.
+# keeps the copy, TE_RUN_USER; TE_SANITIZE=undefined builds with that sanitizer of
+# the compiler (address needs a server that preloads it: scripts/matrix.sh), and
+# TE_PATIENCE=10 has every limit of time ten times as long. A suite during which a
+# sanitizer or valgrind writes a report (into TE_REPORTS) has failed.
 
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 all=(unit regress isolation pgspot pgtap tap e2e model fuzz chaos)
+others=(neon pg_upgrade)
 strict='-Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers'
 flags=${TE_CFLAGS-$strict}
+[ -z "${TE_SANITIZE:-}" ] || flags+=" -g -fno-omit-frame-pointer -fsanitize=$TE_SANITIZE"
+patience=${TE_PATIENCE:-1} slow=()
+[ "$patience" -eq 1 ] ||
+	slow=("PG_TEST_TIMEOUT_DEFAULT=$((60 * patience))" "PGCTLTIMEOUT=$((60 * patience))" "PGISOLATIONTIMEOUT=$((300 * patience))")
 logs=$top/build/test-logs
 run_id=$$-$RANDOM$RANDOM
 # the same everywhere, whatever the machine speaks
@@ -51,7 +61,7 @@ summary=()
 
 # ---- cleaning up -------------------------------------------------------------
 
-work='' kafka_dir='' kafka_id=$run_id-kafka
+work='' reports='' kafka_dir='' kafka_id=$run_id-kafka
 
 clean_up()
 {
@@ -105,7 +115,7 @@ counts_of_regress()
 # run_suite NAME MINUTES KIND COMMAND ...: as the ordinary user, in the copy
 run_suite()
 {
-	local name=$1 minutes=$2 kind=$3 log=$logs/$1.log begin=$SECONDS status=0 p=0 f=0 s=0 left
+	local name=$1 minutes=$(($2 * patience)) kind=$3 log=$logs/$1.log begin=$SECONDS status=0 p=0 f=0 s=0 left
 
 	shift 3
 	begun "$name"
@@ -113,7 +123,10 @@ run_suite()
 	chmod 666 "$work/counts"
 	# in the background, so that a signal is heeded at once
 	(cd "$work" && as_user env "TE_RUN_ID=$run_id" "TE_COUNTS=$work/counts" "HOME=$work/home" \
-		"TMPDIR=$work/tmp" "PERL5LIB=$work/test/tap/lib:$perl_dir" "PG_REGRESS=$pg_regress" timeout -k 20 "${minutes}m" "$@") >"$log" 2>&1 </dev/null &
+		"TMPDIR=$work/tmp" "PERL5LIB=$work/test/tap/lib:$perl_dir" "PG_REGRESS=$pg_regress" \
+		"TE_REPORTS=$reports" "TE_CFLAGS=$flags" "${slow[@]}" \
+		"ASAN_OPTIONS=detect_leaks=0:log_path=$reports/asan" \
+		"UBSAN_OPTIONS=print_stacktrace=1:log_path=$reports/ubsan" timeout -k 20 "${minutes}m" "$@") >"$log" 2>&1 </dev/null &
 	wait $! || status=$?
 
 	left=$(processes_of "$run_id")
@@ -148,6 +161,12 @@ run_suite()
 		} >>"$log" 2>&1 || true
 		end_processes_of "$run_id"
 	fi
+	if [ -n "$(find "$reports" -type f -size +0 -print -quit)" ]; then
+		f=$((f + 1))
+		echo "test.sh: reports of sanitizers:" >>"$log"
+		find "$reports" -type f -size +0 -exec head -n 40 {} + | head -n 400 >>"$log"
+	fi
+	find "$reports" -type f -delete
 	note "$name" "$p" "$f" "$s" $((SECONDS - begin))
 	if [ "$f" -gt 0 ]; then
 		tail -n 40 "$log" | sed 's/^/    | /'
@@ -206,11 +225,10 @@ need()
 
 copy_tree()
 {
-	# what was built in the checkout may have been built otherwise
-	tar -C "$top" --exclude=./build --exclude=./.git --exclude='*.o' --exclude='*.bc' \
-		--exclude='*.so' --exclude='*.a' -cf - . | tar -C "$work" -xf - --no-same-owner &&
-		mkdir -p "$work/build" "$work/home" "$work/tmp" "$work/run" &&
-		cp -a "$top/build/deps" "$work/build/deps"
+	copy_sources "$work" &&
+		mkdir -p "$work/build/deps" "$work/home" "$work/tmp" "$work/run" &&
+		mkdir -m 1777 "$reports" &&
+		cp -a "$top/build/deps/." "$work/build/deps"
 }
 
 build()
@@ -219,13 +237,19 @@ build()
 		make -C "$work/bench/raw" -j2 "TE_CFLAGS=$flags"
 }
 
-install_it() { install_extension "$work" "TE_CFLAGS=$flags"; }
+install_it()
+{
+	install_extension "$work" "TE_CFLAGS=$flags" || return 1
+	# shellcheck disable=SC2086
+	[ -z "${TE_OBJECTS:-}" ] || "$work/scripts/upgrade.sh" objects $TE_OBJECTS
+}
 
 # A short name: the sockets below it have at most 107 bytes.
 make_work()
 {
 	work=$(mktemp -d "${TMPDIR:-/tmp}/te-XXXXXX")
 	chmod 755 "$work"
+	reports=$work/reports
 }
 
 give_to_user()
@@ -282,6 +306,12 @@ suite_tap()
 	run_suite tap 40 tap env "TESTDIR=$work/run/tap" "${prove[@]}" test/tap/t
 }
 
+suite_pg_upgrade()
+{
+	start_kafka
+	run_suite pg_upgrade 10 tap env "TESTDIR=$work/run/pg_upgrade" "${prove[@]}" test/tap/t/088_pg_upgrade.pl
+}
+
 suite_e2e()
 {
 	start_kafka
@@ -320,7 +350,7 @@ suite_chaos()
 # A function is read whole: the script may change while it runs.
 main()
 {
-	local suite begin
+	local suite begin deps
 
 	if [ "${1:-}" = --chaos-rounds ]; then
 		rounds=${2:?}
@@ -329,16 +359,17 @@ main()
 	suites=("$@")
 	[ ${#suites[@]} -gt 0 ] || suites=("${all[@]}")
 	for suite in "${suites[@]}"; do
-		case " ${all[*]} " in
+		case " ${all[*]} ${others[*]} " in
 			*" $suite "*) ;;
-			*) [ "$suite" = neon ] || die "no suite $suite; there are: ${all[*]} neon" ;;
+			*) die "no suite $suite; there are: ${all[*]} ${others[*]}" ;;
 		esac
 	done
 
 	begin=$SECONDS
 	mkdir -p "$logs"
 	rm -rf "${logs:?}"/*
-	"$top/scripts/deps.sh" test || die "what is needed could not be installed"
+	case " ${suites[*]} " in *" model "* | *" fuzz "* | *" pgspot "*) deps=test ;; *) deps=servers ;; esac
+	"$top/scripts/deps.sh" "$deps" || die "what is needed could not be installed"
 	case " ${suites[*]} " in *" e2e "*) need packages "$top/test/e2e/orm/install.sh" ;; esac
 	choose_user
 	choose_postgres

@@ -18,7 +18,7 @@
 #   --set K=V       a line for server.properties (repeatable)
 #   --heap SIZE     Java heap (default 512m)
 #   --quick         start about a second faster, run slower (no second compiler)
-#   --timeout S     how long to wait for it (default 60)
+#   --timeout S     how long to wait for it (default 60, times TE_PATIENCE)
 # stop    ends it in an orderly way (after --timeout S, default 30, by force)
 # kill    ends it with SIGKILL, as a crash would
 # freeze  SIGSTOP: it keeps its connections and answers nothing; thaw: SIGCONT
@@ -139,19 +139,26 @@ make_authority()
 		-subj "/CN=kafka.sh $1" -keyout "$dir/certs/$1.key" -out "$dir/certs/$1.crt"
 }
 
-# make_certificate NAME AUTHORITY DAYS: certs/NAME.crt and .key, and both in
-# one NAME.pem, as the broker wants them.
+# make_certificate NAME AUTHORITY OPTION ...: certs/NAME.crt and .key, and both in
+# one NAME.pem, as the broker wants them; options say how long it is valid.
 make_certificate()
 {
-	local c=$dir/certs
+	local c=$dir/certs name=$1 authority=$2
 
+	shift 2
 	openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes \
-		-subj "/CN=$1" -keyout "$c/$1.key" -out "$c/$1.csr"
-	openssl x509 -req -in "$c/$1.csr" -CA "$c/$2.crt" -CAkey "$c/$2.key" -CAcreateserial \
-		-days "$3" -extfile <(echo "subjectAltName=IP:127.0.0.1,DNS:localhost") \
-		-out "$c/$1.crt"
-	cat "$c/$1.key" "$c/$1.crt" >"$c/$1.pem"
-	rm "$c/$1.csr"
+		-subj "/CN=$name" -keyout "$c/$name.key" -out "$c/$name.csr" &&
+		openssl x509 -req -in "$c/$name.csr" -CA "$c/$authority.crt" -CAkey "$c/$authority.key" -CAcreateserial \
+			"$@" -extfile <(echo "subjectAltName=IP:127.0.0.1,DNS:localhost") -out "$c/$name.crt" &&
+		cat "$c/$name.key" "$c/$name.crt" >"$c/$name.pem" &&
+		rm "$c/$name.csr"
+}
+
+# From 3.4 on openssl takes no negative number of days, and before no dates.
+make_expired_certificate()
+{
+	make_certificate "$1" "$2" -not_before 20200101000000Z -not_after 20200102000000Z ||
+		make_certificate "$1" "$2" -days -1
 }
 
 make_certificates()
@@ -159,12 +166,12 @@ make_certificates()
 	command -v openssl >/dev/null || die "openssl is not installed"
 	mkdir -p "$dir/certs"
 	{
-		make_authority ca
-		make_authority wrong-ca
-		make_certificate server ca 3650
-		make_certificate client ca 3650
-		make_certificate expired ca -1
-		make_certificate wrong-client wrong-ca 3650
+		make_authority ca &&
+			make_authority wrong-ca &&
+			make_certificate server ca -days 3650 &&
+			make_certificate client ca -days 3650 &&
+			make_expired_certificate expired ca &&
+			make_certificate wrong-client wrong-ca -days 3650
 	} >"$dir/logs/openssl.log" 2>&1 || die "openssl failed: $(tail -n 3 "$dir/logs/openssl.log")"
 }
 
@@ -333,7 +340,7 @@ $(tail -n 3 "$dir/logs/server.log")
 
 cmd_start()
 {
-	local port= sasl=false tls=false auto_create=false quick=false heap=512m timeout=60
+	local port= sasl=false tls=false auto_create=false quick=false heap=512m timeout=$((60 * ${TE_PATIENCE:-1}))
 	local extra=() user=todo password try
 
 	while [ $# -gt 0 ]; do
