@@ -41,7 +41,8 @@ spot()
 }
 
 failed=0 n=1
-scripts=("$top"/build/todo_events--*.sql)
+shopt -s nullglob
+scripts=("$top"/build/todo_events--*.sql "$top"/src/upgrade/todo_events--*.sql)
 say "1..$((${#scripts[@]} + 1))"
 
 # it still sees what it should

@@ -16,6 +16,7 @@
 #include "runtime/secret_copy.h"
 #include "runtime/settings.h"
 #include "runtime/shmem.h"
+#include "runtime/version.h"
 #include "runtime/wake.h"
 #include "tasks/tasks.h"
 
@@ -28,6 +29,7 @@ _PG_init(void)
 {
 	te_settings_init();
 	te_shmem_init();
+	te_version_init();
 	te_wake_init();
 	te_secret_copy_init();
 	te_parking_init();

@@ -45,6 +45,7 @@
 #include "runtime/errors.h"
 #include "runtime/own.h"
 #include "runtime/replication.h"
+#include "runtime/version.h"
 
 typedef struct TeRing
 {
@@ -109,8 +110,10 @@ ring_relation(Oid namespace, const char *name)
 Oid
 te_internal_relation(const char *name)
 {
-	Oid			oid = te_own_relation("todo_events_internal", name);
+	Oid			oid;
 
+	te_version_check();
+	oid = te_own_relation("todo_events_internal", name);
 	if (!OidIsValid(oid))
 		no_relation(name);
 	return oid;

@@ -38,8 +38,10 @@
 #include "runtime/compat.h"
 #include "runtime/databases.h"
 #include "runtime/engine.h"
+#include "runtime/errors.h"
 #include "runtime/io_process.h"
 #include "runtime/settings.h"
+#include "runtime/version.h"
 #include "runtime/worker.h"
 #include "storage/ipc.h"
 #include "tcop/tcopprot.h"
@@ -63,7 +65,7 @@ static bool (*may_act_callback) (void) = NULL;
 static bool may_act = false;
 static enum
 {
-	LEAVING_UNPLANNED, LEAVING_ABSENT, LEAVING_BARRED, LEAVING_WAITING, LEAVING_RESTART
+	LEAVING_UNPLANNED, LEAVING_ABSENT, LEAVING_BARRED, LEAVING_UNSERVED, LEAVING_WAITING, LEAVING_RESTART
 }			leaving = LEAVING_UNPLANNED;
 
 /*
@@ -144,7 +146,7 @@ give_back(int code, Datum arg)
 		slot->failures = 0;
 		slot->restart_at = 0;
 	}
-	else if (leaving == LEAVING_ABSENT || leaving == LEAVING_BARRED)
+	else if (leaving == LEAVING_ABSENT || leaving == LEAVING_BARRED || leaving == LEAVING_UNSERVED)
 	{
 		slot->state = TE_DB_ABSENT;
 		slot->seated = false;
@@ -276,6 +278,7 @@ te_engine_check(void)
 	Oid			extension;
 	TeVerdict	verdict;
 	char	   *name;
+	bool		served;
 	char		dbname[NAMEDATALEN];
 	bool		other_settings = false;
 
@@ -285,7 +288,8 @@ te_engine_check(void)
 	verdict = te_databases_verdict(MyDatabaseId);
 	name = get_database_name(MyDatabaseId);
 	strlcpy(dbname, name ? name : "", sizeof(dbname));
-	if (OidIsValid(extension))
+	served = te_version_served();
+	if (OidIsValid(extension) && served)
 	{
 		char	   *settings = stored_settings();
 
@@ -303,6 +307,16 @@ te_engine_check(void)
 		leave(LEAVING_BARRED, 0);
 	if (!OidIsValid(extension))
 		leave(LEAVING_ABSENT, 0);
+	/* only another library can serve it, and that comes with a start of the server */
+	if (!served)
+	{
+		ereport(LOG,
+				errcode(ERRCODE_TE_VERSION),
+				errmsg("todo_events: no engine for database \"%s\": its extension is of a later version than the library, %s",
+					   dbname, te_version),
+				errhint("Install the extension's version, and restart the server."));
+		leave(LEAVING_UNSERVED, 0);
+	}
 	/* dropped and created again: everything cached belongs to the old one */
 	if (OidIsValid(extension_oid) && extension != extension_oid)
 		leave(LEAVING_RESTART, 0);

@@ -10,6 +10,7 @@
 #define ERRCODE_TE_NO_WORKER		MAKE_SQLSTATE('T', 'E', '0', '0', '1')	/* no engine serves this database */
 #define ERRCODE_TE_NO_DESTINATION	MAKE_SQLSTATE('T', 'E', '0', '0', '2')	/* nothing is configured to deliver to */
 #define ERRCODE_TE_NOT_ADOPTED		MAKE_SQLSTATE('T', 'E', '0', '0', '3')	/* a copy of a database, which sends nothing */
+#define ERRCODE_TE_VERSION			MAKE_SQLSTATE('T', 'E', '0', '0', '4')	/* the library is older than the extension's objects */
 #define ERRCODE_TE_NOT_PERMITTED	MAKE_SQLSTATE('T', 'E', '4', '0', '3')	/* only the server's configuration may say this */
 #define ERRCODE_TE_NOT_FOUND		MAKE_SQLSTATE('T', 'E', '4', '0', '4')	/* no such topic, attachment, dead letter ... */
 #define ERRCODE_TE_IDEMPOTENCY		MAKE_SQLSTATE('T', 'E', '4', '0', '9')	/* idempotency key used by an earlier transaction */

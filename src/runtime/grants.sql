@@ -1,5 +1,48 @@
 -- Rights: nobody has any but those given here.  Assembled last.
 
+-- What an update has found, an object a line: what is not there is what it has made.
+-- The rights on what an earlier version made belong to those who gave them, and a GRANT in
+-- a script would have pg_dump take all of an object's rights for the extension's own.
+CREATE FUNCTION todo_events_internal.made_before() RETURNS text[]
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+RETURN COALESCE(string_to_array(current_setting('todo_events_script.before', true), chr(10)), '{}');
+COMMENT ON FUNCTION todo_events_internal.made_before() IS
+'in an update script: the objects that were there when it called note_objects(); else none';
+
+-- every object that has rights, in the words of GRANT, but for those of made_before()
+CREATE FUNCTION todo_events_internal.script_objects(OUT object text, OUT acl aclitem[]) RETURNS SETOF record
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT o.object, o.acl
+	FROM (
+		SELECT c.relnamespace, CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || c.oid::regclass,
+			COALESCE(c.relacl, acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner))
+		FROM pg_class c WHERE c.relkind IN ('r', 'p', 'v', 'S')
+		UNION ALL
+		SELECT p.pronamespace, 'FUNCTION ' || p.oid::regprocedure, COALESCE(p.proacl, acldefault('f', p.proowner))
+		FROM pg_proc p
+		UNION ALL
+		SELECT n.oid, 'SCHEMA ' || n.nspname, COALESCE(n.nspacl, acldefault('n', n.nspowner))
+		FROM pg_namespace n
+	) AS o (namespace, object, acl)
+	WHERE o.namespace IN (SELECT n.oid FROM pg_namespace n WHERE n.nspname IN ('todo_events', 'todo_events_internal'))
+		AND o.object <> ALL (todo_events_internal.made_before());
+END;
+COMMENT ON FUNCTION todo_events_internal.script_objects() IS
+'in a script: every object that it has made and that has rights';
+
+CREATE FUNCTION todo_events_internal.note_objects() RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM set_config('todo_events_script.before', '', true);
+	PERFORM set_config('todo_events_script.before',
+		(SELECT string_agg(o.object, chr(10)) FROM todo_events_internal.script_objects() o), true);
+END
+$$;
+COMMENT ON FUNCTION todo_events_internal.note_objects() IS
+'remembers what there is: the second call of every update script, before it makes anything';
+
 -- A superuser's rights are behind these two: nothing in them is found by a name
 -- that the extension's owner could give to something else.
 CREATE FUNCTION todo_events.grant_access(role regrole, level text) RETURNS void
@@ -109,6 +152,7 @@ BEGIN
 			UNION ALL
 			SELECT 'USAGE', 'SCHEMA todo_events_internal' WHERE owns)
 		SELECT format('GRANT %s ON %s TO %s', g.rights, g.object, grant_access.role) FROM granted g
+		WHERE g.object <> ALL (todo_events_internal.made_before())
 	LOOP
 		EXECUTE statement;
 	END LOOP;
@@ -180,107 +224,78 @@ COMMENT ON FUNCTION todo_events.revoke_access(regrole) IS
 -- Nothing for anybody, whatever ALTER DEFAULT PRIVILEGES has given by now; for
 -- PUBLIC the schema todo_events and the trigger functions of attached tables:
 -- without them the owner of such a table could not restore it.
-DO $$
+CREATE FUNCTION todo_events_internal.give_rights() RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
 DECLARE
-	role oid;
+	owner regrole;
+	privileged regrole;
 	statement text;
 BEGIN
-	FOR role IN
-		SELECT DISTINCT a.grantee
-		FROM (
-			SELECT c.relacl FROM pg_class c
-			WHERE c.relnamespace IN ('todo_events'::regnamespace, 'todo_events_internal'::regnamespace)
-			UNION ALL
-			SELECT p.proacl FROM pg_proc p
-			WHERE p.pronamespace IN ('todo_events'::regnamespace, 'todo_events_internal'::regnamespace)
-			UNION ALL
-			SELECT n.nspacl FROM pg_namespace n
-			WHERE n.oid IN ('todo_events'::regnamespace, 'todo_events_internal'::regnamespace)
-		) AS o (acl), aclexplode(o.acl) a
-		WHERE a.grantee <> a.grantor
-	LOOP
-		FOREACH statement IN ARRAY '{ALL TABLES IN SCHEMA,ALL SEQUENCES IN SCHEMA,ALL FUNCTIONS IN SCHEMA,SCHEMA}'::text[] LOOP
-			EXECUTE format('REVOKE ALL ON %s todo_events, todo_events_internal FROM %s', statement,
-				CASE role WHEN 0 THEN 'PUBLIC' ELSE role::regrole::text END);
-		END LOOP;
-	END LOOP;
-	GRANT USAGE ON SCHEMA todo_events TO PUBLIC;
-	REVOKE ALL ON ALL FUNCTIONS IN SCHEMA todo_events, todo_events_internal FROM PUBLIC;
 	FOR statement IN
-		SELECT format('GRANT EXECUTE ON FUNCTION %s TO PUBLIC', p.oid::regprocedure)
-		FROM pg_proc p
+		SELECT DISTINCT format('REVOKE ALL ON %s FROM %s', o.object,
+			CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END)
+		FROM todo_events_internal.script_objects() o, aclexplode(o.acl) a
+		WHERE a.grantee <> a.grantor
+		UNION ALL
+		SELECT 'GRANT USAGE ON SCHEMA todo_events TO PUBLIC'
+		FROM todo_events_internal.script_objects() o WHERE o.object = 'SCHEMA todo_events'
+		UNION ALL
+		SELECT format('GRANT EXECUTE ON %s TO PUBLIC', o.object)
+		FROM pg_proc p JOIN todo_events_internal.script_objects() o ON o.object = 'FUNCTION ' || p.oid::regprocedure
 		WHERE p.pronamespace = 'todo_events'::regnamespace AND p.prorettype = 'trigger'::regtype
 	LOOP
 		EXECUTE statement;
 	END LOOP;
-END
-$$;
 
--- The extension's owner need not be a superuser.  A dump of his repeats what other
--- roles have been given: so he has the grant option, from the beginning (a right
--- given later would itself be in his dump, and cannot be given back to a grantor).
-DO $$
-DECLARE
-	owner regrole;
-	statement text;
-BEGIN
+	-- The extension's owner need not be a superuser.  A dump of his repeats what other
+	-- roles have been given: so he has the grant option, from the beginning (a right
+	-- given later would itself be in his dump, and cannot be given back to a grantor).
 	SELECT e.extowner INTO owner
 	FROM pg_extension e JOIN pg_authid a ON a.oid = e.extowner
 	WHERE e.extname = 'todo_events' AND NOT a.rolsuper;
-	IF NOT FOUND THEN
-		RETURN;
+	IF FOUND THEN
+		PERFORM todo_events.grant_access(owner, 'operator');
+		FOR statement IN
+			SELECT format('GRANT %s ON %s TO %s WITH GRANT OPTION', a.privilege_type, o.object, owner)
+			FROM todo_events_internal.script_objects() o, aclexplode(o.acl) a
+			WHERE a.grantee = owner
+		LOOP
+			EXECUTE statement;
+		END LOOP;
 	END IF;
-	PERFORM todo_events.grant_access(owner, 'operator');
-	FOR statement IN
-		SELECT format('GRANT %s ON %s TO %s WITH GRANT OPTION', a.privilege_type, o.name, owner)
-		FROM (
-			SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || c.oid::regclass, c.relacl
-			FROM pg_class c
-			WHERE c.relnamespace IN ('todo_events'::regnamespace, 'todo_events_internal'::regnamespace)
-			UNION ALL
-			SELECT 'FUNCTION ' || p.oid::regprocedure, p.proacl
-			FROM pg_proc p
-			WHERE p.pronamespace IN ('todo_events'::regnamespace, 'todo_events_internal'::regnamespace)
-			UNION ALL
-			SELECT 'SCHEMA ' || n.nspname, n.nspacl
-			FROM pg_namespace n
-			WHERE n.oid IN ('todo_events'::regnamespace, 'todo_events_internal'::regnamespace)
-		) AS o (name, acl), aclexplode(o.acl) a
-		WHERE a.grantee = owner
-	LOOP
-		EXECUTE statement;
-	END LOOP;
-END
-$$;
 
--- So does the role that stands for a superuser where nobody may be one: Neon's
--- neon_superuser, by whatever name the server's start gave it.  (What a session or
--- a database sets is not asked: only a parameter of the server itself has that
--- context.)
-DO $$
-DECLARE
-	privileged regrole;
-	statement text;
-BEGIN
+	-- So does the role that stands for a superuser where nobody may be one: Neon's
+	-- neon_superuser, by whatever name the server's start gave it.  (What a session or
+	-- a database sets is not asked: only a parameter of the server itself has that
+	-- context.)
 	FOR privileged IN
 		SELECT r.oid::regrole FROM pg_settings s JOIN pg_roles r ON r.rolname = s.setting
 		WHERE s.name = 'neon.privileged_role_name' AND s.context = 'postmaster' AND NOT r.rolsuper
 	LOOP
 		PERFORM todo_events.grant_access(privileged, 'operator');
 		FOR statement IN
-			SELECT format('GRANT EXECUTE ON FUNCTION todo_events.grant_access(regrole, text), todo_events.revoke_access(regrole) TO %s', privileged)
+			SELECT format('GRANT EXECUTE ON %s TO %s', o.object, privileged)
+			FROM todo_events_internal.script_objects() o
+			WHERE o.object ~ '^FUNCTION todo_events[.](grant|revoke)_access[(]'
 			UNION ALL
 			SELECT format('GRANT %s ON %s TO %s',
 				CASE c.relkind WHEN 'S' THEN 'SELECT, UPDATE' ELSE 'SELECT, INSERT' END, c.oid::regclass, privileged)
 			FROM pg_extension e, unnest(e.extconfig) AS t (oid)
 			JOIN pg_class c ON c.oid = t.oid
+			JOIN todo_events_internal.script_objects() o
+				ON o.object = CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || c.oid::regclass
 			WHERE e.extname = 'todo_events'
 		LOOP
 			EXECUTE statement;
 		END LOOP;
 	END LOOP;
+	PERFORM set_config('todo_events_script.before', '', true);
 END
 $$;
+COMMENT ON FUNCTION todo_events_internal.give_rights() IS
+'leaves nobody a right on what a script has made, and gives the extension''s owner his: a call of every script, after the last object is made';
+SELECT todo_events_internal.give_rights();
 
 -- A warning: the script of an extension runs with client_min_messages of at least that.
 DO $$

@@ -33,6 +33,7 @@
 #include "runtime/io_spawn.h"
 #include "runtime/settings.h"
 #include "runtime/shmem.h"
+#include "runtime/version.h"
 #include "runtime/worker.h"
 #include "utils/memutils.h"
 
@@ -68,6 +69,7 @@ struct TeIoProcess
 	int64		restart_at;
 	int			failures;		/* in a row */
 	bool		unready;		/* the one that is dying never greeted */
+	bool		told;			/* the log knows that it cannot be started */
 	TeBytes		in;
 	TeBytes		out;
 	size_t		frame;			/* where the frame begun last starts in out */
@@ -206,15 +208,35 @@ went_down(TeIoProcess *io, const char *why)
 static void
 greet(TeIoProcess *io)
 {
-	size_t		max = 4 + 4 + strlen(TE_VERSION) + 4 + strlen(io->role);
+	size_t		max = 4 + 4 + strlen(te_version) + 4 + strlen(io->role);
 	char	   *start = te_io_frame_begin(io, TE_FRAME_HELLO, max);
 	char	   *p = start;
 
 	p = te_wire_put_u32(p, TE_WIRE_VERSION);
-	p = te_wire_put_str(p, TE_VERSION, strlen(TE_VERSION));
+	p = te_wire_put_str(p, te_version, strlen(te_version));
 	p = te_wire_put_str(p, io->role, strlen(io->role));
 	te_io_frame_end(io, p - start);
 	te_io_flush(io);
+}
+
+/* with another version's files, a server that runs on may have lost its own */
+static void
+not_started(TeIoProcess *io, const char *path, int error)
+{
+	const char *hint = error == ENOENT ?
+		psprintf("Install version %s of the program there; if another version of todo_events has been installed since the server was started, restart the server.",
+				 te_version) :
+		"The I/O process is started again by itself.";
+	char		component[TE_HEALTH_COMPONENT];
+
+	went_down(io, NULL);
+	snprintf(component, sizeof(component), "io:%s", io->role);
+	te_worker_health(2, component, psprintf("could not start \"%s\": %s", path, strerror(error)), hint);
+	if (!io->told)
+		ereport(LOG,
+				errmsg("todo_events: could not start \"%s\": %s", path, strerror(error)),
+				errhint("%s", hint));
+	io->told = true;
 }
 
 static void
@@ -242,7 +264,7 @@ launch(TeIoProcess *io)
 	if (rc != 0)
 	{
 		close(pair[0]);
-		went_down(io, psprintf("could not start \"%s\": %s", path, strerror(rc)));
+		not_started(io, path, rc);
 		return;
 	}
 	fcntl(pair[0], F_SETFL, fcntl(pair[0], F_GETFL) | O_NONBLOCK);
@@ -280,17 +302,18 @@ hello(TeIoProcess *io, TeWireIn *in)
 	snprintf(component, sizeof(component), "io:%s", io->role);
 	if (in->bad)
 		return false;
-	if (version != TE_WIRE_VERSION || build.data == NULL || build.len != strlen(TE_VERSION) ||
-		memcmp(build.data, TE_VERSION, build.len) != 0)
+	if (version != TE_WIRE_VERSION || build.data == NULL || build.len != strlen(te_version) ||
+		memcmp(build.data, te_version, build.len) != 0)
 	{
 		went_down(io, NULL);
 		te_worker_health(3, component,
 						 psprintf("the I/O program is version %s (frames %u), the library is version %s (frames %u)",
-								  printable(build), version, TE_VERSION, TE_WIRE_VERSION),
+								  printable(build), version, te_version, TE_WIRE_VERSION),
 						 "Install both from the same build, and restart the server if the library was preloaded.");
 		return true;
 	}
 	io->state = IO_UP;
+	io->told = false;
 	te_worker_health(0, component, "", NULL);
 	te_worker_note_io(io->owner, io->pid, false, versions.data ? versions.data : "",
 					  versions.data ? versions.len : 0);

@@ -16,6 +16,7 @@
 #include "runtime/compat.h"
 #include "runtime/io_spawn.h"
 #include "runtime/settings.h"
+#include "runtime/version.h"
 #include "wire.h"
 
 char *
@@ -33,7 +34,7 @@ te_io_program(void)
 				errmsg("could not find out where the todo_events library is"));
 	path = pstrdup(info.dli_fname);
 	get_parent_directory(path);
-	return psprintf("%s/todo_events_io-%s", path, TE_VERSION);
+	return psprintf("%s/todo_events_io-%s", path, te_version);
 }
 
 /*

@@ -10,6 +10,13 @@ CREATE SCHEMA todo_events_internal;
 COMMENT ON SCHEMA todo_events_internal IS 'todo_events: its own tables and functions, not for direct use';
 REVOKE ALL ON SCHEMA todo_events_internal FROM PUBLIC;
 
+CREATE FUNCTION todo_events_internal.require_version(version text) RETURNS void
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'te_require_version';
+COMMENT ON FUNCTION todo_events_internal.require_version(text) IS
+'an error if the library that is loaded is older than that version: the first call of every script of the extension';
+-- before anything that only the library of this version knows
+SELECT todo_events_internal.require_version('@TE_VERSION@');
+
 -- ---- settings -------------------------------------------------------------
 
 CREATE TABLE todo_events.setting_config (

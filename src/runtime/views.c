@@ -19,6 +19,7 @@
 #include "runtime/health.h"
 #include "runtime/settings.h"
 #include "runtime/shmem.h"
+#include "runtime/version.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
@@ -253,8 +254,11 @@ te_health(PG_FUNCTION_ARGS)
 		te_health_add(&sink, 2, "settings",
 					  "the server's sasl_password_file, cert_file and key_file are not used, since brokers is set by configure()",
 					  "Set todo_events.brokers in the server's configuration, or give the secret by COPY todo_events.secret_input.");
-	for (int i = 0; i < nhealth; i++)
-		health_callbacks[i] (&sink);
+	te_version_health(&sink);
+	/* they read rows of ours */
+	if (te_version_served())
+		for (int i = 0; i < nhealth; i++)
+			health_callbacks[i] (&sink);
 
 	qsort(sink.rows, sink.n, sizeof(HealthRow), compare_rows);
 	for (int i = 0; i < sink.n; i++)

@@ -35,6 +35,7 @@
 #include "runtime/compat.h"
 #include "runtime/errors.h"
 #include "runtime/own.h"
+#include "runtime/version.h"
 #include "tasks/attachment.h"
 
 typedef struct Slot
@@ -270,6 +271,7 @@ make_entry(Relation rel)
 	List	   *triggers = te_triggers_of(RelationGetRelid(rel));
 	TeColumns	columns;
 
+	te_version_check();
 	att->context = context;
 	att->relid = RelationGetRelid(rel);
 	att->desc = CreateTupleDescCopyConstr(RelationGetDescr(rel));

@@ -17,6 +17,7 @@
 #include "utils/timestamp.h"
 
 #include "log/event.h"
+#include "runtime/version.h"
 #include "tasks/attachment.h"
 #include "tasks/config.h"
 
@@ -49,6 +50,7 @@ read_rows(void)
 	MemoryContextReset(context);
 	if (!OidIsValid(oid))
 		return;
+	te_version_check();
 
 	info.hcxt = context;
 	rows = hash_create("todo_events attachment_config", 16, &info,
