@@ -204,10 +204,12 @@ sub unique_name
 #	start		0: do not start it (then there is no extension either)
 #	extension	0: do not create the extension
 #	topics		0: leave the topics' names as they are
+#	install_path	a PostgreSQL other than the one under test
 sub todo_node
 {
 	my ($name, %option) = @_;
-	my $node = PostgreSQL::Test::Cluster->new($name);
+	my $node = PostgreSQL::Test::Cluster->new($name,
+		$option{install_path} ? (install_path => $option{install_path}) : ());
 	my $brokers = $option{brokers} // kafka()->{KAFKA_BOOTSTRAP};
 
 	my %init = @{ $option{init} // [] };
