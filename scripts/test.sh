@@ -338,7 +338,7 @@ suite_chaos()
 	# the long forms of what the suite tap has in small
 	if [ "$rounds" -ge 100 ]; then
 		files+=(test/chaos/long)
-		minutes=$((minutes + 15))
+		minutes=$((minutes + 30))
 	fi
 	start_kafka
 	run_suite chaos "$minutes" tap env "TESTDIR=$work/run/chaos" "TE_CHAOS_ROUNDS=$rounds" \
