@@ -33,10 +33,10 @@ fi
 [ $# -eq 0 ] || die "unknown argument $1"
 [ -d "$deps/pgspot" ] || die "no pgspot (scripts/deps.sh test installs it)"
 
-# It does not read the bodies of BEGIN ATOMIC: they are shown to it as strings.
+# It does not read the bodies of BEGIN ATOMIC, nor RETURN: they are shown to it as strings.
 spot()
 {
-	perl -0pe 's/\bBEGIN ATOMIC\b(.*?)\nEND;/AS \$atomic\$$1\n\$atomic\$;/sg' |
+	perl -0pe 's/\bBEGIN ATOMIC\b(.*?)\nEND;/AS \$atomic\$$1\n\$atomic\$;/sg; s/^RETURN (.*?);$/AS \$return\$ SELECT $1 \$return\$;/mg' |
 		PYTHONPATH=$deps/pgspot python3 -m pgspot
 }
 

@@ -118,6 +118,9 @@ may_act(void)
 	pg_uuid_t	from;
 	TeCopy		copy = te_identity_copy(&from);
 
+	/* a database that is only looked into, or has to wait for a worker, says nothing */
+	if (!te_worker_is_engine())
+		return copy == TE_COPY_NONE;
 	if (copy != last && copy != TE_COPY_NONE)
 		ereport(LOG,
 				(errcode(ERRCODE_TE_NOT_ADOPTED),
