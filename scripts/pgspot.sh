@@ -33,10 +33,12 @@ fi
 [ $# -eq 0 ] || die "unknown argument $1"
 [ -d "$deps/pgspot" ] || die "no pgspot (scripts/deps.sh test installs it)"
 
-# It does not read the bodies of BEGIN ATOMIC, nor RETURN: they are shown to it as strings.
+# It does not read bodies of standard SQL, BEGIN ATOMIC and RETURN: they are shown
+# to it as strings.
 spot()
 {
-	perl -0pe 's/\bBEGIN ATOMIC\b(.*?)\nEND;/AS \$atomic\$$1\n\$atomic\$;/sg; s/^RETURN (.*?);$/AS \$return\$ SELECT $1 \$return\$;/mg' |
+	perl -0pe 's/\bBEGIN ATOMIC\b(.*?)\nEND;/AS \$atomic\$$1\n\$atomic\$;/sg;
+			s/^(LANGUAGE sql[^\n]*\n)RETURN (.*?);$/$1AS \$atomic\$SELECT $2\$atomic\$;/smg' |
 		PYTHONPATH=$deps/pgspot python3 -m pgspot
 }
 
@@ -51,6 +53,9 @@ CREATE FUNCTION todo_events.f() RETURNS void LANGUAGE sql SECURITY DEFINER
 BEGIN ATOMIC
 	SELECT now() = now();
 END;
+CREATE FUNCTION todo_events.g() RETURNS boolean
+LANGUAGE sql STABLE
+RETURN now() = now();
 END
 then
 	say "not ok 1 - a function without a fixed search_path is found"

@@ -295,6 +295,8 @@ END
 $$;
 COMMENT ON FUNCTION todo_events_internal.give_rights() IS
 'leaves nobody a right on what a script has made, and gives the extension''s owner his: a call of every script, after the last object is made';
+-- whatever the session has set: nothing was there before
+SELECT pg_catalog.set_config('todo_events_script.before', '', true);
 SELECT todo_events_internal.give_rights();
 
 -- A warning: the script of an extension runs with client_min_messages of at least that.
