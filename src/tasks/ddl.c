@@ -22,6 +22,7 @@
 
 #include "runtime/compat.h"
 #include "runtime/errors.h"
+#include "runtime/version.h"
 #include "tasks/attach.h"
 #include "tasks/config.h"
 #include "tasks/ddl.h"
@@ -99,6 +100,9 @@ te_tasks_ddl_dropped(PG_FUNCTION_ARGS)
 	ListCell   *cell;
 
 	(void) event_of(fcinfo);
+	/* an older library than the objects notes nothing, but keeps nobody from dropping what is theirs */
+	if (!te_version_served())
+		PG_RETURN_NULL();
 	foreach(cell, te_config_rows())
 	{
 		const TeConfigRow *row = lfirst(cell);

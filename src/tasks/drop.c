@@ -28,6 +28,7 @@
 
 #include "runtime/parking.h"
 #include "tasks/attach.h"
+#include "tasks/trigger.h"
 
 #define MAX_NAMED	10			/* so many attached tables are named in the error */
 
@@ -73,8 +74,10 @@ refuse_attached(List *tables)
 	initStringInfo(&names);
 	foreach(cell, tables)
 	{
-		/* partitions have a trigger against TRUNCATE, and are attached by their root */
-		if (get_rel_relispartition(lfirst_oid(cell)))
+		const TeTrigger *capture = te_trigger_find(te_triggers_of(lfirst_oid(cell)), TE_TRIGGER_CAPTURE);
+
+		/* a partition that its root's attachment covers has a trigger against TRUNCATE of its own */
+		if (get_rel_relispartition(lfirst_oid(cell)) && (capture == NULL || capture->clone))
 			continue;
 		if (n++ < MAX_NAMED)
 			appendStringInfo(&names, "%s%s", n > 1 ? ", " : "", te_attach_quoted(lfirst_oid(cell)));
