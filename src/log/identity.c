@@ -32,6 +32,7 @@
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
@@ -167,11 +168,23 @@ te_identity_of(int32 origin)
 
 /* ---- is it a copy? ---------------------------------------------------------- */
 
-/* a row that another database has made */
-static bool
-foreign_row(const char *table, pg_uuid_t *from)
+/* what the last look into each of the tables has found */
+static struct
 {
-	Oid			relid = te_own_relation("todo_events", table);
+	Oid			relid;			/* InvalidOid: none yet */
+	bool		foreign;
+	pg_uuid_t	from;
+}			looked[lengthof(te_identity_tables)];
+
+/*
+ * A row that another database has made.  Who holds a table exclusively has
+ * committed no row into it since the last look, which then still counts; a
+ * row that comes with its commit has the engine look again.
+ */
+static bool
+foreign_row(int number, pg_uuid_t *from)
+{
+	Oid			relid = te_own_relation("todo_events", te_identity_tables[number]);
 	AttrNumber	column = OidIsValid(relid) ? get_attnum(relid, "database_id") : InvalidAttrNumber;
 	bool		found = false;
 	Relation	rel;
@@ -180,7 +193,16 @@ foreign_row(const char *table, pg_uuid_t *from)
 
 	if (column == InvalidAttrNumber || get_atttype(relid, column) != UUIDOID)
 		return false;
-	rel = table_open(relid, AccessShareLock);
+	if (!ConditionalLockRelationOid(relid, AccessShareLock))
+	{
+		if (looked[number].relid == relid)
+		{
+			*from = looked[number].foreign ? looked[number].from : *from;
+			return looked[number].foreign;
+		}
+		LockRelationOid(relid, AccessShareLock);
+	}
+	rel = table_open(relid, NoLock);
 	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
@@ -195,6 +217,9 @@ foreign_row(const char *table, pg_uuid_t *from)
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
+	looked[number].relid = relid;
+	looked[number].foreign = found;
+	looked[number].from = *from;
 	return found;
 }
 
@@ -205,8 +230,8 @@ te_identity_copy(pg_uuid_t *from)
 	TeCopy		copy = judge(&newest->facts, te_facts());
 
 	*from = newest->database_id;
-	for (size_t i = 0; copy == TE_COPY_NONE && te_identity_tables[i] != NULL; i++)
-		if (foreign_row(te_identity_tables[i], from))
+	for (int i = 0; copy == TE_COPY_NONE && te_identity_tables[i] != NULL; i++)
+		if (foreign_row(i, from))
 			copy = TE_COPY_RESTORED;
 	return copy;
 }

@@ -146,6 +146,19 @@ wait_for_delivery($node, undef, 'of_owner');
 $expected{owner}{undelivered}++;
 is_deeply(arrived('owner'), $expected{owner}, 'the original goes on where it was');
 
+# ---- a table of the configuration that somebody holds locked --------------------------
+
+my $engine = engine_pid($node, 'of_superuser');
+my $locker = $node->background_psql('of_superuser');
+$locker->query_safe('BEGIN; LOCK TABLE todo_events.route_config, todo_events.attachment_config');
+$node->safe_psql('of_superuser', "SELECT todo_events.configure('coalesce', '7')");
+my $node_topics = $node->{todo_topics} = $topics{superuser};
+$node->safe_psql('of_superuser', "SELECT todo_events.publish('$node_topics->{reminders}', 'com.example.locked', '{}')");
+$locker->query_safe('COMMIT');
+$locker->quit;
+wait_for_delivery($node, undef, 'of_superuser');
+is(engine_pid($node, 'of_superuser'), $engine, 'does not end the engine that asks whether it is a copy');
+
 # ---- rights and arguments --------------------------------------------------------------
 
 my ($out, $err);
