@@ -150,7 +150,7 @@ give_back(int code, Datum arg)
 	{
 		slot->state = TE_DB_ABSENT;
 		slot->seated = false;
-		slot->barred = leaving == LEAVING_BARRED;
+		slot->barred = leaving != LEAVING_ABSENT;
 		memset(slot->health, 0, sizeof(slot->health));
 	}
 	else if (leaving == LEAVING_WAITING)
@@ -271,6 +271,21 @@ te_engine_may_act(void)
 	return may_act;
 }
 
+/* may this database be served, by the number of those that are? */
+static bool
+take_seat(void)
+{
+	bool		seated;
+	int			waiting;
+
+	LWLockAcquire(te_shmem_lock(), LW_EXCLUSIVE);
+	te_shmem_count_seats(NULL, &waiting);
+	/* not past those that wait: the launcher calls one after another */
+	seated = slot->seated || (waiting == 0 && te_shmem_take_seat(slot));
+	LWLockRelease(te_shmem_lock());
+	return seated;
+}
+
 void
 te_engine_check(void)
 {
@@ -281,6 +296,7 @@ te_engine_check(void)
 	bool		served;
 	char		dbname[NAMEDATALEN];
 	bool		other_settings = false;
+	bool		seated = true;
 
 	te_worker_begin("looking for the extension");
 	AcceptInvalidationMessages();
@@ -297,7 +313,9 @@ te_engine_check(void)
 			settings_at_start = MemoryContextStrdup(TopMemoryContext, settings);
 		other_settings = strcmp(settings, settings_at_start) != 0;
 		te_settings_refresh();
-		if (verdict != TE_VERDICT_LEFT_OUT && verdict != TE_VERDICT_TEMPLATE && !other_settings)
+		/* one that has to wait has nothing to say, and nothing to write */
+		if (verdict != TE_VERDICT_LEFT_OUT && verdict != TE_VERDICT_TEMPLATE && !other_settings &&
+			(seated = take_seat()))
 			may_act = may_act_callback == NULL || may_act_callback();
 	}
 	te_worker_commit();
@@ -322,6 +340,8 @@ te_engine_check(void)
 		leave(LEAVING_RESTART, 0);
 	if (other_settings)
 		leave(LEAVING_RESTART, 0);
+	if (!seated)
+		leave(LEAVING_WAITING, 0);
 	extension_oid = extension;
 
 	LWLockAcquire(te_shmem_lock(), LW_EXCLUSIVE);
@@ -333,8 +353,6 @@ void
 te_engine_main(Datum arg)
 {
 	Oid			dboid;
-	bool		seated;
-	int			waiting;
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
@@ -350,14 +368,6 @@ te_engine_main(Datum arg)
 	pgstat_report_appname("todo_events engine");
 
 	te_engine_check();
-
-	LWLockAcquire(te_shmem_lock(), LW_EXCLUSIVE);
-	te_shmem_count_seats(NULL, &waiting);
-	/* not past those that wait: the launcher calls one after another */
-	seated = slot->seated || (waiting == 0 && te_shmem_take_seat(slot));
-	LWLockRelease(te_shmem_lock());
-	if (!seated)
-		leave(LEAVING_WAITING, 0);
 
 	LWLockAcquire(te_shmem_lock(), LW_EXCLUSIVE);
 	slot->state = TE_DB_RUNNING;

@@ -111,7 +111,7 @@ typedef struct TeDatabase
 	TimestampTz looking_since;
 	bool		requested;		/* registered since the engine last looked */
 	bool		restart_now;	/* the next end of the engine is no failure: start it again at once */
-	bool		barred;			/* ABSENT although the extension may be there: left out, or a template */
+	bool		barred;			/* ABSENT although the extension may be there: left out, a template, or of a later version */
 	bool		settings_prepared;	/* a prepared transaction has changed what ALTER DATABASE SET says */
 	char		dbname[NAMEDATALEN];
 
