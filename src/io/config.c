@@ -63,6 +63,8 @@ static const struct
 	/* order, completeness, acknowledgement, and the partition a key goes to: not negotiable */
 	{"enable.idempotence", ""},
 	{"enable.gapless.guarantee", ""},
+	{"max.in.flight", ""},
+	{"max.in.flight.requests.per.connection", ""},
 	{"acks", ""},
 	{"request.required.acks", ""},
 	{"message.timeout.ms", ""},

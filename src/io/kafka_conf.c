@@ -18,12 +18,6 @@ static const TeKafkaOption defaults[] = {
 	 * whatever comes while a request is on its way travels together.
 	 */
 	{"linger.ms", "0"},
-	/*
-	 * Two requests on their way are enough to keep a connection busy.  With
-	 * more, a backlog goes out in many small batches, which cost the broker
-	 * and us twice as much.
-	 */
-	{"max.in.flight.requests.per.connection", "2"},
 	{"batch.size", "1000000"},
 	{"batch.num.messages", "10000"},
 	{"compression.codec", "none"},
@@ -48,6 +42,15 @@ static const TeKafkaOption defaults[] = {
 /* Ours, after them: promises rest on these.  te_config_option_owner names them, too. */
 static const TeKafkaOption required[] = {
 	{"enable.idempotence", "true"},
+	/*
+	 * One request at a time.  A broker takes any sequence from a producer that
+	 * it does not know on a partition: its first there, and after a day without
+	 * any.  If the first request comes too early for the partition's leader and
+	 * the second, under way already, does not, then the library takes the first
+	 * for persisted by the success of the second, and reports it delivered.
+	 * What waits meanwhile travels together, in larger batches.
+	 */
+	{"max.in.flight.requests.per.connection", "1"},
 	{"acks", "all"},
 	{"message.timeout.ms", "0"},
 	{"retries", "2147483647"},

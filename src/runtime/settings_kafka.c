@@ -49,9 +49,6 @@ static const struct
 	{"compression.type", OPTION_CHOICE, .choices = "none, gzip, snappy, lz4, zstd"},
 	{"connections.max.idle.ms", OPTION_NUMBER, 0, PG_INT32_MAX},
 	{"linger.ms", OPTION_DECIMAL, 0, 900000},
-	/* an idempotent producer keeps the order with up to five */
-	{"max.in.flight", OPTION_NUMBER, 1, 5},
-	{"max.in.flight.requests.per.connection", OPTION_NUMBER, 1, 5},
 	{"message.copy.max.bytes", OPTION_NUMBER, 0, 1000000000},
 	{"message.max.bytes", OPTION_NUMBER, 1000, 1000000000},
 	{"metadata.max.age.ms", OPTION_NUMBER, 1, 86400000},
@@ -112,6 +109,8 @@ static const struct
 	{"acks", NULL},
 	{"request.required.acks", NULL},
 	{"enable.idempotence", NULL},
+	{"max.in.flight", NULL},
+	{"max.in.flight.requests.per.connection", NULL},
 	{"enable.gapless.guarantee", NULL},
 	{"message.timeout.ms", NULL},
 	{"delivery.timeout.ms", NULL},

@@ -59,8 +59,7 @@ def values(mock, topic):
 @test
 def what_is_wrong_for_now_is_tried_again_and_never_refused():
     with Mock() as mock:
-        # one batch at a time: this mock, unlike Kafka, accepts what follows a failed one
-        worker = start(mock, "t", kafka__linger_ms="50")
+        worker = start(mock, "t")
         expected = ["first"]
         for code in NOT_LEADER, TIMED_OUT, NOT_ENOUGH, LEADER_NOT_AVAILABLE, INVALID_MSG:
             mock.say("produce", code, code)
@@ -70,6 +69,23 @@ def what_is_wrong_for_now_is_tried_again_and_never_refused():
             expected += ["%d-%d" % (code, i) for i in range(20)]
         assert not worker.refused
         assert values(mock, "t") == expected
+        worker.close()
+
+
+@test
+def what_follows_a_failed_batch_does_not_take_its_place():
+    """A broker accepts any sequence of a producer that it does not know on a partition (its first
+    there, or after a day without any): a later request that succeeds says nothing of an earlier one."""
+    with Mock() as mock:
+        worker = start(mock, "t")
+        mock.say("delay", 200)
+        mock.say("produce", NOT_LEADER)
+        for i in range(3):
+            worker.publish([message(i, b"%d" % i, [(0, b"k")])])
+            worker.pump(0.05)
+        worker.wait("all ACKs", lambda: worker.acked.issuperset(range(1, 5)))
+        assert not worker.refused
+        assert values(mock, "t") == ["first", "0", "1", "2"]
         worker.close()
 
 

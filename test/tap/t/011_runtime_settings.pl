@@ -119,12 +119,12 @@ for my $bad ('plugin.library.paths=/tmp/evil.so', 'sasl.kerberos.kinit.cmd=touch
 	'sasl.password=x', 'sasl.username=x', 'bootstrap.servers=x', 'acks=0', 'enable.idempotence=false', 'debug=all',
 	'message.timeout.ms=1', 'partitioner=random', 'security.protocol=plaintext', 'enable.ssl.certificate.verification=false',
 	'linger.ms=abc', 'linger.ms=-1', 'batch.size=1.5', 'batch.size=99999999999', 'compression.type=lzma', 'socket.nagle.disable=maybe',
-	'max.in.flight.requests.per.connection=6', 'client.idx=a', 'linger.ms=5,plugin.library.paths=/tmp/evil.so', 'linger.ms="5', 'linger.ms', '=5', 'linger.ms=5 "x', 'LINGER.MS=5,PLUGIN.library.paths=x')
+	'max.in.flight.requests.per.connection=2', 'max.in.flight=2', 'client.idx=a', 'linger.ms=5,plugin.library.paths=/tmp/evil.so', 'linger.ms="5', 'linger.ms', '=5', 'linger.ms=5 "x', 'LINGER.MS=5,PLUGIN.library.paths=x')
 {
 	refused("row kafka_options $bad", 'plain', "SELECT todo_events.configure('kafka_options', '$bad')", '22023');
 }
 allowed('harmless kafka_options', 'plain', q{SELECT todo_events.configure('kafka_options', 'linger.ms=0.5, compression.type=lz4, batch.size=65536, socket.keepalive.enable=true, client.id="a, \"b\""')});
-for my $bad ('plugin.library.paths=/tmp/evil.so', 'sasl.kerberos.kinit.cmd=x', 'sasl.oauthbearer.config=x', 'ssl.engine.location=x', 'bootstrap.servers=x', 'acks=1', 'ssl.key.password=x', 'linger.ms=abc')
+for my $bad ('plugin.library.paths=/tmp/evil.so', 'sasl.kerberos.kinit.cmd=x', 'sasl.oauthbearer.config=x', 'ssl.engine.location=x', 'bootstrap.servers=x', 'acks=1', 'max.in.flight=2', 'ssl.key.password=x', 'linger.ms=abc')
 {
 	my ($rc, $out, $err) = $node->psql('shop', "SET todo_events.kafka_options = '$bad'");
 	isnt($rc, 0, "GUC kafka_options $bad, as superuser");
