@@ -89,7 +89,9 @@ CREATE TABLE parts_low PARTITION OF parts FOR VALUES FROM (MINVALUE) TO (0);
 CREATE TABLE parts_high PARTITION OF parts FOR VALUES FROM (0) TO (MAXVALUE);
 SELECT todo_events.attach('public.parts', key => 'id');
 SELECT todo_events.configure('truncate_limit', '77');
-INSERT INTO todo_events.secret_input VALUES ('key_password=secret');
+COPY todo_events.secret_input FROM STDIN;
+key_password=secret
+\.
 CREATE DATABASE without;
 END
 	$events = write_events($old);
