@@ -43,9 +43,12 @@ BEGIN
 		mkdir "$top/build";
 		$ENV{TESTDIR} = "$top/build";
 	}
+	# the names that PostgreSQL's library has for them since 16
+	$ENV{TESTDATADIR} ||= "$ENV{TESTDIR}/tmp_check";
+	$ENV{TESTLOGDIR} ||= "$ENV{TESTDATADIR}/log";
 	# what a failed run of this very test has left
 	my $test = basename($0, '.pl');
-	rmtree($_) for glob(($ENV{TESTDATADIR} // "$ENV{TESTDIR}/tmp_check") . "/t_${test}_*");
+	rmtree($_) for glob("$ENV{TESTDATADIR}/t_${test}_*");
 	unshift @INC, "$source/test/perl";
 }
 

@@ -64,7 +64,7 @@ sub upgrade_setup
 	open(my $control, '<', "$pg{extdir}/todo_events.control") or die $!;
 	($pg{version}) = grep { $_ } map { /^default_version = '(.*)'/ ? $1 : undef } <$control>;
 
-	$pg{tree} = ($ENV{TESTDATADIR} // "$ENV{TESTDIR}/tmp_check") . '/next_version';
+	$pg{tree} = "$ENV{TESTDATADIR}/next_version";
 	my $newer = "find '$TodoEvents::top/src' '$TodoEvents::top/Makefile' '$scripts/upgrade.sh' -newer '$pg{tree}/.built'";
 	if (!-e "$pg{tree}/.built" || `$newer`)
 	{
