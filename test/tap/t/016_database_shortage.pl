@@ -48,7 +48,7 @@ $node->safe_psql('d01', 'CREATE EXTENSION todo_events');
 $node->safe_psql('postgres', 'CREATE DATABASE model TEMPLATE d01 IS_TEMPLATE true');
 # those without the extension are looked into, and need nothing
 $node->safe_psql('postgres', 'CREATE DATABASE without');
-$node->safe_psql('postgres', join ';', map { sprintf('CREATE DATABASE d%02d TEMPLATE model', $_) } 2 .. 39);
+$node->safe_psql('postgres', join ';', map { sprintf('CREATE DATABASE d%02d TEMPLATE model STRATEGY file_copy', $_) } 2 .. 39);
 settled(4, 36);
 wait_state('running', 'postgres d01 d02 d03');
 my $health = health_line($node, 'engine', 'd20');
