@@ -43,6 +43,8 @@ PG_FUNCTION_INFO_V1(te_adopt);
 PG_FUNCTION_INFO_V1(te_database_id);
 PG_FUNCTION_INFO_V1(te_own_row);
 
+#define INSTANCE_HINT "It sends nothing to anybody. If it is no copy, set todo_events.instance as it was, in a configuration file outside the data directory, and restart the server. " \
+	"If it is one, SELECT todo_events.adopt() makes it a database of its own and discards what waits to be sent."
 #define ADOPT_HINT "It sends nothing to anybody. SELECT todo_events.adopt() makes it a database of its own and discards what waits to be sent; " \
 	"adopt(backlog => 'send') lets it go on where its original was."
 
@@ -63,6 +65,9 @@ describe(TeCopy copy, const pg_uuid_t *from)
 			return psprintf("this database is a copy on another Neon branch: %s instead of %s",
 							is->branch[0] ? is->branch : "none", was->branch[0] ? was->branch : "none");
 		case TE_COPY_OF_INSTANCE:
+			if (te_instance_ignored() != NULL)
+				return psprintf("this database is taken for a physical copy: todo_events.instance was \"%s\", and is set in %s, where it has no effect",
+								was->instance, te_instance_ignored());
 			return psprintf("this database is a physical copy: todo_events.instance is \"%s\", and was \"%s\"",
 							is->instance, was->instance);
 		case TE_COPY_OF_CLUSTER:
@@ -72,6 +77,12 @@ describe(TeCopy copy, const pg_uuid_t *from)
 							DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(from))));
 	}
 	return pstrdup("");
+}
+
+static const char *
+hint(TeCopy copy)
+{
+	return copy == TE_COPY_OF_INSTANCE ? INSTANCE_HINT : ADOPT_HINT;
 }
 
 void
@@ -84,10 +95,13 @@ te_adopt_require(void)
 		ereport(ERROR,
 				(errcode(ERRCODE_TE_NOT_ADOPTED),
 				 errmsg("%s", describe(copy, &from)),
-				 errhint(ADOPT_HINT)));
+				 errhint("%s", hint(copy))));
 }
 
 /* ---- the engine ------------------------------------------------------------ */
+
+/* the lock was taken: an epoch is still to be noted */
+static bool to_be_noted = false;
 
 /* no copy, but something has changed: a new history begins */
 static void
@@ -105,9 +119,26 @@ note_epoch(void)
 		reason = "instance named";
 	else
 		return;
-	/* whoever holds the lock is adopting: its epoch is the new one */
-	if (te_epoch_lock(false))
+	/* somebody is adopting, or vacuums the table: the log's role comes by again */
+	to_be_noted = !te_epoch_lock(false);
+	if (!to_be_noted)
 		(void) te_epoch_begin(te_identity(), reason);
+}
+
+bool
+te_adopt_to_be_noted(void)
+{
+	return to_be_noted;
+}
+
+void
+te_adopt_note(void)
+{
+	pg_uuid_t	from;
+
+	to_be_noted = false;
+	if (te_identity_copy(&from) == TE_COPY_NONE)
+		note_epoch();
 }
 
 /* the engine asks at its start and when something has changed: may its roles act outside? */
@@ -118,20 +149,20 @@ may_act(void)
 	pg_uuid_t	from;
 	TeCopy		copy = te_identity_copy(&from);
 
-	/* a database that is only looked into, or has to wait for a worker, says nothing */
+	/* a database that is only looked into, or has to wait for a worker, says nothing; but what it is, is noted */
+	if (copy == TE_COPY_NONE)
+		note_epoch();
 	if (!te_worker_is_engine())
 		return copy == TE_COPY_NONE;
 	if (copy != last && copy != TE_COPY_NONE)
 		ereport(LOG,
 				(errcode(ERRCODE_TE_NOT_ADOPTED),
 				 errmsg("todo_events: %s", describe(copy, &from)),
-				 errhint(ADOPT_HINT)));
+				 errhint("%s", hint(copy))));
 	else if (copy != last)
 		ereport(LOG,
 				(errmsg("todo_events: this database is adopted, and no copy any more")));
 	last = copy;
-	if (copy == TE_COPY_NONE)
-		note_epoch();
 	return copy == TE_COPY_NONE;
 }
 
@@ -220,6 +251,7 @@ te_adopt(PG_FUNCTION_ARGS)
 {
 	char	   *backlog = PG_ARGISNULL(0) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(0));
 	bool		discard = strcmp(backlog, "discard") == 0;
+	TeCopy		copy;
 	pg_uuid_t	from;
 	pg_uuid_t	own;
 	Oid			types[] = {UUIDOID};
@@ -235,14 +267,25 @@ te_adopt(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid backlog \"%s\"", backlog),
 				 errhint("It is 'discard', or 'send' to send what the original had not.")));
+	/* its snapshot would not show what is to be adopted */
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("todo_events.adopt() works in READ COMMITTED transactions only"),
+				 errhint("BEGIN ISOLATION LEVEL READ COMMITTED.")));
 	(void) te_epoch_lock(true);
-	if (te_identity_copy(&from) == TE_COPY_NONE)
+	copy = te_identity_copy(&from);
+	if (copy == TE_COPY_NONE)
 	{
+		te_epoch_unlock();
 		ereport(NOTICE,
 				(errmsg("this database is no copy: there is nothing to adopt")));
 		PG_RETURN_BOOL(false);
 	}
+	/* a restored one has a uuid of its own; two copies of one original must not share theirs */
 	own = *te_identity();
+	if (copy != TE_COPY_RESTORED)
+		own = *DatumGetUUIDP(DirectFunctionCall1(gen_random_uuid, (Datum) 0));
 	if (discard)
 		discard_backlog();
 	(void) te_epoch_begin(&own, discard ? "adopted, backlog discarded" : "adopted, backlog sent");
@@ -283,7 +326,7 @@ health(TeHealthSink *sink)
 	}
 	copy = te_identity_copy(&from);
 	if (copy != TE_COPY_NONE)
-		te_health_add(sink, 3, "identity", describe(copy, &from), ADOPT_HINT);
+		te_health_add(sink, 3, "identity", describe(copy, &from), hint(copy));
 	else if (te_instance_ignored() != NULL)
 		te_health_add(sink, 2, "identity",
 					  psprintf("todo_events.instance has no effect: it is set in %s", te_instance_ignored()),

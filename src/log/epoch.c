@@ -139,6 +139,12 @@ te_epoch_lock(bool wait)
 	return true;
 }
 
+void
+te_epoch_unlock(void)
+{
+	UnlockRelationOid(te_internal_relation("epoch"), ShareRowExclusiveLock);
+}
+
 int32
 te_epoch_begin(const pg_uuid_t *database_id, const char *reason)
 {

@@ -29,6 +29,7 @@ extern int32 te_epoch_begin(const pg_uuid_t *database_id, const char *reason);
 
 /* one writer at a time, until the transaction ends; false: another is at it and "wait" is not set */
 extern bool te_epoch_lock(bool wait);
+extern void te_epoch_unlock(void);	/* nothing was written */
 
 extern void te_epoch_init(void);
 

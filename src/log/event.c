@@ -222,7 +222,7 @@ te_event_id(const TeLogRow *row, pg_uuid_t *id)
 	char	   *given = row->extra ? te_extra_get(row, "id") : NULL;
 
 	if (given == NULL || !parse_uuid(given, id))
-		te_event_derive_id(te_identity_of(row->origin), row->origin, row->id, id);
+		te_event_derive_id(te_identity_of(row->origin, row->id), row->origin, row->id, id);
 }
 
 /* ---- CloudEvent --------------------------------------------------------- */

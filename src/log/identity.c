@@ -19,8 +19,8 @@
  *	timeline			promotion, recovery			the same in a new epoch
  *
  * A restored dump is told by rows of its configuration that carry another
- * database's uuid.  A copy's own uuid follows from its original's and the
- * facts, so that the ids of its events are the same before and after adopt().
+ * database's uuid.  Until adopt() gives a copy a uuid of its own, it goes by
+ * one that follows from its original's and the facts.
  *
  *-------------------------------------------------------------------------
  */
@@ -32,7 +32,6 @@
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
-#include "storage/lmgr.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
@@ -124,7 +123,7 @@ judge(const TeFacts *was, const TeFacts *is)
 
 /* ---- the uuid ------------------------------------------------------------- */
 
-/* the uuid of a copy: 122 bits that follow from its original's and its own facts */
+/* what a copy goes by until it is adopted: two copies with the same facts have the same */
 static void
 derive(const pg_uuid_t *original, int32 origin, pg_uuid_t *copy)
 {
@@ -154,37 +153,34 @@ te_identity(void)
 }
 
 const pg_uuid_t *
-te_identity_of(int32 origin)
+te_identity_of(int32 origin, int64 id)
 {
 	int			count;
 	const TeEpoch *all = te_epochs(&count);
+	const TeEpoch *found = NULL;
 
-	for (int i = count - 1; i >= 0; i--)
-		if (all[i].origin == origin)
-			return &all[i].database_id;
-	/* of an epoch that the engine has not noted yet */
-	return te_identity();
+	/*
+	 * The newest that had begun when the row was written; or the first, where
+	 * rows were written before it was noted.  A copy can have the facts that
+	 * its original once had.
+	 */
+	for (int i = 0; i < count; i++)
+		if (all[i].origin == origin && (found == NULL || all[i].first_id <= id))
+			found = &all[i];
+	return found != NULL ? &found->database_id : te_identity();
 }
 
 /* ---- is it a copy? ---------------------------------------------------------- */
 
-/* what the last look into each of the tables has found */
-static struct
-{
-	Oid			relid;			/* InvalidOid: none yet */
-	bool		foreign;
-	pg_uuid_t	from;
-}			looked[lengthof(te_identity_tables)];
-
 /*
- * A row that another database has made.  Who holds a table exclusively has
- * committed no row into it since the last look, which then still counts; a
- * row that comes with its commit has the engine look again.
+ * A row that another database has made.  Where the table is held locked, an
+ * engine gives up after its lock_timeout, and looks again when it is started
+ * again: without a look nothing is sent.
  */
 static bool
-foreign_row(int number, pg_uuid_t *from)
+foreign_row(const char *table, pg_uuid_t *from)
 {
-	Oid			relid = te_own_relation("todo_events", te_identity_tables[number]);
+	Oid			relid = te_own_relation("todo_events", table);
 	AttrNumber	column = OidIsValid(relid) ? get_attnum(relid, "database_id") : InvalidAttrNumber;
 	bool		found = false;
 	Relation	rel;
@@ -193,16 +189,7 @@ foreign_row(int number, pg_uuid_t *from)
 
 	if (column == InvalidAttrNumber || get_atttype(relid, column) != UUIDOID)
 		return false;
-	if (!ConditionalLockRelationOid(relid, AccessShareLock))
-	{
-		if (looked[number].relid == relid)
-		{
-			*from = looked[number].foreign ? looked[number].from : *from;
-			return looked[number].foreign;
-		}
-		LockRelationOid(relid, AccessShareLock);
-	}
-	rel = table_open(relid, NoLock);
+	rel = table_open(relid, AccessShareLock);
 	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
@@ -217,9 +204,6 @@ foreign_row(int number, pg_uuid_t *from)
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
-	looked[number].relid = relid;
-	looked[number].foreign = found;
-	looked[number].from = *from;
 	return found;
 }
 
@@ -231,7 +215,7 @@ te_identity_copy(pg_uuid_t *from)
 
 	*from = newest->database_id;
 	for (int i = 0; copy == TE_COPY_NONE && te_identity_tables[i] != NULL; i++)
-		if (foreign_row(i, from))
+		if (foreign_row(te_identity_tables[i], from))
 			copy = TE_COPY_RESTORED;
 	return copy;
 }

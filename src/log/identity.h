@@ -38,8 +38,8 @@ extern const TeFacts *te_facts(void);
 /* the database's uuid: the namespace of its event ids.  Needs a transaction the first time. */
 extern const pg_uuid_t *te_identity(void);
 
-/* the uuid under which rows of that origin were written */
-extern const pg_uuid_t *te_identity_of(int32 origin);
+/* the uuid under which the row of the log with that origin and id was written */
+extern const pg_uuid_t *te_identity_of(int32 origin, int64 id);
 
 /* judged anew at each call, in a transaction; not on a standby.  *from: the other database's uuid, if known */
 extern TeCopy te_identity_copy(pg_uuid_t *from);

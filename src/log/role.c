@@ -16,6 +16,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "log/adopt.h"
 #include "log/cursor.h"
 #include "log/maintain.h"
 #include "log/reader.h"
@@ -85,6 +86,8 @@ follow(int64 now)
 	char	   *mark;
 
 	te_worker_begin("following the event log");
+	if (te_adopt_to_be_noted())
+		te_adopt_note();
 	result = te_reader_cycle(reader, GetActiveSnapshot(), limit, emit_nothing, NULL);
 	behind = result.more;
 	mark = te_reader_mark(reader);

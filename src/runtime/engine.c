@@ -313,10 +313,12 @@ te_engine_check(void)
 			settings_at_start = MemoryContextStrdup(TopMemoryContext, settings);
 		other_settings = strcmp(settings, settings_at_start) != 0;
 		te_settings_refresh();
-		/* one that has to wait has nothing to say, and nothing to write */
-		if (verdict != TE_VERDICT_LEFT_OUT && verdict != TE_VERDICT_TEMPLATE && !other_settings &&
-			(seated = take_seat()))
+		if (verdict != TE_VERDICT_LEFT_OUT && verdict != TE_VERDICT_TEMPLATE && !other_settings)
+		{
+			/* of one that has to wait, too: it notes whose this database is */
 			may_act = may_act_callback == NULL || may_act_callback();
+			seated = take_seat();
+		}
 	}
 	te_worker_commit();
 

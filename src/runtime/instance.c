@@ -71,7 +71,7 @@ te_instance_init(void)
 
 	if (set[0] != '\0')
 	{
-		if (guc == NULL || guc->sourcefile == NULL)
+		if (guc == NULL || guc->source != PGC_S_FILE || guc->sourcefile == NULL)
 			ignored = "the command line";
 		else if (copied_with_data(guc->sourcefile))
 			ignored = "a file inside the data directory";

@@ -32,6 +32,8 @@
 #include "replication/walsender.h"
 #include "runtime/compat.h"
 #include "runtime/replication.h"
+#include "runtime/wake.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
@@ -70,6 +72,12 @@ te_guard(PG_FUNCTION_ARGS)
 	{
 		if (IsLogicalWorker())
 			return PointerGetDatum(NULL);
+		/* the other triggers, which tell the engine of a change, do not fire */
+		if (SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA)
+		{
+			te_wake_note_reload();
+			CacheInvalidateRelcache(trigger->tg_relation);
+		}
 		return PointerGetDatum(TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ?
 							   trigger->tg_newtuple : trigger->tg_trigtuple);
 	}

@@ -108,6 +108,17 @@ wait_for_delivery($staging);
 like(health_line($staging, 'identity'), qr/^ok\|instance "staging"/, 'and is remembered');
 $staging->stop('fast');
 
+# two copies with one name, as when staging is made anew every week
+my $who_is = 'SELECT todo_events_internal.database_id()';
+my $again_staging = clone('staging2', 'base', "todo_events.instance = 'staging'");
+start_and_look($again_staging);
+is($again_staging->safe_psql('postgres', 'SELECT todo_events.adopt()'), 't', 'a second copy of that name is adopted');
+my $second = $again_staging->safe_psql('postgres', $who_is);
+$again_staging->stop('fast');
+$staging->start;
+isnt($second, $staging->safe_psql('postgres', $who_is), 'and is another database than the first');
+$staging->stop('fast');
+
 my $nameless = clone('nameless', 'base');
 start_and_look($nameless);
 is_silent($nameless, 'instance is "", and was "prod"');
@@ -117,7 +128,7 @@ $nameless->stop('fast');
 my $inside = clone('inside', 'base');
 $inside->append_conf('postgresql.conf', "todo_events.instance = 'prod'");
 start_and_look($inside);
-is_silent($inside, 'instance is "", and was "prod"');
+is_silent($inside, 'instance was "prod", and is set in a file inside the data directory, where it has no effect');
 $inside->stop('fast');
 
 # ---- a Neon branch -----------------------------------------------------------------------
@@ -166,17 +177,40 @@ $again->stop('fast');
 
 # ---- no instance -------------------------------------------------------------------------------
 
-my $plain = todo_node('plain', brokers => '', topics => 0);
+my $plain = todo_node('plain', brokers => '', topics => 0, conf => "max_worker_processes = 5\n", init => [ allows_streaming => 1 ]);
+# there is one seat: this one waits
+$plain->safe_psql('postgres', 'CREATE DATABASE waiting');
+$plain->safe_psql('waiting', 'CREATE EXTENSION todo_events');
 like(health_line($plain, 'identity'), qr/^ok\|todo_events.instance is not set: a clone/, 'without an instance health says that copies are not told apart');
 $plain->safe_psql('postgres', "SELECT todo_events.create_tasks('public.tasks')");
+insert($plain, 'nameless', 3);
 outside($plain, 'named', "todo_events.instance = 'named'");
 start_and_look($plain) if $plain->stop('fast');
 wait_for_sql($plain, 'the name is noted', 'SELECT count(*) = 2 FROM todo_events_internal.epoch');
 is(epochs($plain), 'created:, instance named:named', 'the first name given is no copy\'s');
+wait_for_sql($plain, 'also in a database that waits for a worker', "SELECT bool_or(instance = 'named') FROM todo_events_internal.epoch", undef, 'waiting');
+
+# a clone whose facts are those that its original had at first
+my $ids = "SELECT string_agg(event->>'id', ' ' ORDER BY id) FROM todo_events.outbox WHERE id <= 3";
+my $first_ids = $plain->safe_psql('postgres', $ids);
+$plain->backup('named');
+my $former = PostgreSQL::Test::Cluster->new('former');
+$former->init_from_backup($plain, 'named');
+my $conf = slurp_file($former->data_dir . '/postgresql.conf');
+$conf =~ s/^include .*$//mg;
+open(my $file, '>', $former->data_dir . '/postgresql.conf') or die $!;
+print $file $conf;
+close $file;
+start_and_look($former);
+is($former->safe_psql('postgres', $ids), $first_ids, 'events of the original have their ids in a copy');
+is($former->safe_psql('postgres', "SELECT todo_events.adopt('send')"), 't', 'which is adopted');
+is($former->safe_psql('postgres', $ids), $first_ids, 'and keep them');
+isnt($former->safe_psql('postgres', $who_is), $plain->safe_psql('postgres', $who_is), 'though it is another database');
+$former->stop('fast');
 $plain->append_conf('postgresql.auto.conf', "todo_events.instance = 'other'");
 $plain->stop('fast');
 start_and_look($plain);
-is_silent($plain, 'instance is "", and was "named"');
+is_silent($plain, 'instance was "named", and is set in a file inside the data directory, where it has no effect');
 $plain->stop('fast');
 
 done_testing();
