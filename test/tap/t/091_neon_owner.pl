@@ -165,7 +165,7 @@ CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (10);
 END
 my $has = q{SELECT count(*) FROM pg_trigger WHERE tgname = 'todo_events_truncate' AND tgrelid = '%s'::regclass};
 is(as_owner($node, sprintf $has, 'parted_1'), 1, 'P6: the event trigger fires for the owner');
-$node->safe_psql('neondb', 'ALTER EVENT TRIGGER todo_events_ddl_end DISABLE', extra_params => [ '-U', 'cloud_admin' ]);
+$node->safe_psql('neondb', join('; ', map { "ALTER EVENT TRIGGER todo_events_ddl_$_ DISABLE" } qw(begin end dropped)), extra_params => [ '-U', 'cloud_admin' ]);
 as_owner($node, <<'END');
 CREATE TABLE parted_2 PARTITION OF parted FOR VALUES FROM (10) TO (20);
 INSERT INTO parted VALUES (1, 'a'), (11, 'b'), (12, 'c');
