@@ -155,9 +155,13 @@ is($node->safe_psql('postgres', 'SELECT pg_postmaster_start_time()'), $started, 
 
 # ---- what does not outlive a compute ---------------------------------------------------------------------
 
-kill 'STOP', worker('publisher', 'io_pid');
+my $frozen = worker('publisher', 'io_pid');
+kill 'STOP', $frozen;
 add(500);
 $node->stop('immediate');
+# nobody is left who could end it: it does so itself, once it runs again
+kill 'CONT', $frozen;
+wait_for('its I/O process leaves', sub { (eval { slurp_file("/proc/$frozen/stat") } // '0 (gone) Z') =~ /\) Z/ });
 for my $lost (qw(pg_stat pg_stat_tmp pg_notify pg_dynshmem pg_replslot pg_serial pg_snapshots pg_logical/snapshots pg_logical/mappings))
 {
 	unlink grep { -f } glob($node->data_dir . "/$lost/*");
