@@ -141,9 +141,12 @@ next_tree()
 	local dir=$1 next=${version%.*}.$((${version##*.} + 1))
 
 	mkdir -p "$dir"
-	# with the objects, of which all but one are the same
-	tar -C "$top" --exclude=./build/deps --exclude=./build/test-logs --exclude=./build/matrix --exclude=./.git \
-		--exclude=./build/tmp_check --exclude=./build/upgrade.checked -cf - . | tar -C "$dir" -xf - --no-same-owner
+	# With the objects, of which all but one are the same.  By name: the directory may lie
+	# below this one, as a test's does, and must not be copied into itself.
+	tar -C "$top" --exclude=build/deps --exclude=build/test-logs --exclude=build/matrix \
+		--exclude=build/tmp_check --exclude=build/upgrade.checked -cf - \
+		Makefile todo_events.control META.json src sql expected test scripts build |
+		tar -C "$dir" -xf - --no-same-owner
 	ln -sfn "$top/build/deps" "$dir/build/deps"
 	if ! is_released "$version"; then
 		make -C "$top" "build/todo_events--$version.sql" >/dev/null
