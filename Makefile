@@ -7,7 +7,7 @@ TE_VERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" todo_events.co
 
 MODULE_big = todo_events
 # one line a room, in order of dependency
-RUNTIME_OBJS = clock.o own.o inject.o settings.o instance.o primary.o settings_check.o settings_kafka.o settings_rows.o version.o secret_copy.o shmem.o databases.o shortage.o launcher.o engine.o pending.o parking.o worker.o status.o io_process.o io_spawn.o wake.o replication.o views.o
+RUNTIME_OBJS = clock.o inval.o own.o inject.o settings.o instance.o primary.o settings_check.o settings_kafka.o settings_rows.o version.o secret_copy.o shmem.o databases.o shortage.o launcher.o engine.o pending.o parking.o worker.o status.o io_process.o io_spawn.o wake.o replication.o views.o
 LOG_OBJS = room.o ring.o log.o idempotency.o row.o mark.o token.o cursor.o reader.o durable.o json.o event.o identity.o epoch.o adopt.o maintain.o functions.o role.o
 TASKS_OBJS = row_json.o trigger.o columns.o attachment.o attachment_row.o config.o counter.o filter.o upkeep.o change.o sequence.o told.o held.o capture.o partition.o alter.o ddl.o checks.o attach.o detach.o drop.o standard.o inspect.o health.o tasks.o
 PUBLISHER_OBJS = window.o utf8.o routes.o topics.o connect.o cycle.o letter_store.o refusals.o dead_letters.o answers.o progress.o publish.o publisher.o

@@ -141,12 +141,14 @@ next_tree()
 	local dir=$1 next=${version%.*}.$((${version##*.} + 1))
 
 	mkdir -p "$dir"
-	# With the objects, of which all but one are the same.  By name: the directory may lie
-	# below this one, as a test's does, and must not be copied into itself.
-	tar -C "$top" --exclude=build/deps --exclude=build/test-logs --exclude=build/matrix \
-		--exclude=build/tmp_check --exclude=build/upgrade.checked -cf - \
-		Makefile todo_events.control META.json src sql expected test scripts build |
-		tar -C "$dir" -xf - --no-same-owner
+	# With what has been compiled, most of which is the same. By name: in the copy that
+	# scripts/test.sh makes, there is much besides, DIR itself among it.
+	(
+		cd "$top"
+		shopt -s nullglob
+		tar -cf - Makefile *.md META.json LICENSE todo_events.* src scripts sql expected test bench model demo docs neon \
+			build/io build/todo_events*
+	) | tar -C "$dir" -xf - --no-same-owner
 	ln -sfn "$top/build/deps" "$dir/build/deps"
 	if ! is_released "$version"; then
 		make -C "$top" "build/todo_events--$version.sql" >/dev/null

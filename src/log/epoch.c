@@ -29,6 +29,7 @@
 #include "log/ring.h"
 #include "runtime/clock.h"
 #include "runtime/errors.h"
+#include "runtime/inval.h"
 
 enum
 {
@@ -42,7 +43,7 @@ static MemoryContext context = NULL;
 static Oid	epoch_table = InvalidOid;	/* what they were read from; InvalidOid = read anew */
 
 static void
-relcache_callback(Datum arg, Oid relid)
+relcache_callback(Oid relid)
 {
 	if (!OidIsValid(relid) || relid == epoch_table)
 		epoch_table = InvalidOid;
@@ -180,5 +181,5 @@ te_epoch_begin(const pg_uuid_t *database_id, const char *reason)
 void
 te_epoch_init(void)
 {
-	CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
+	te_inval_register(relcache_callback);
 }

@@ -13,7 +13,6 @@
 #include "commands/sequence.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
-#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
@@ -26,6 +25,7 @@
 #include "log/row.h"
 #include "runtime/clock.h"
 #include "runtime/errors.h"
+#include "runtime/inval.h"
 #include "runtime/settings.h"
 #include "runtime/wake.h"
 
@@ -36,7 +36,7 @@ static Oid	id_sequence = InvalidOid;
 static MemoryContext append_context = NULL;
 
 static void
-log_relcache_callback(Datum arg, Oid relid)
+log_relcache_callback(Oid relid)
 {
 	if (!OidIsValid(relid) || relid == id_sequence)
 		id_sequence = InvalidOid;
@@ -223,5 +223,5 @@ te_log_append(const TeEventInput *event)
 void
 te_log_append_init(void)
 {
-	CacheRegisterRelcacheCallback(log_relcache_callback, (Datum) 0);
+	te_inval_register(log_relcache_callback);
 }

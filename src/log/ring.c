@@ -33,7 +33,6 @@
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -43,6 +42,7 @@
 #include "log/ring.h"
 #include "runtime/compat.h"
 #include "runtime/errors.h"
+#include "runtime/inval.h"
 #include "runtime/own.h"
 #include "runtime/replication.h"
 #include "runtime/version.h"
@@ -79,7 +79,7 @@ static object_access_hook_type previous_object_access_hook = NULL;
 /* ---- names ---------------------------------------------------------- */
 
 static void
-ring_relcache_callback(Datum arg, Oid relid)
+ring_relcache_callback(Oid relid)
 {
 	for (int i = 0; i < TE_RING_COUNT; i++)
 	{
@@ -619,7 +619,7 @@ te_ring_truncate(TeRingId id, int segment,
 void
 te_ring_init(void)
 {
-	CacheRegisterRelcacheCallback(ring_relcache_callback, (Datum) 0);
+	te_inval_register(ring_relcache_callback);
 	RegisterXactCallback(ring_xact_callback, NULL);
 	RegisterSubXactCallback(ring_subxact_callback, NULL);
 	previous_object_access_hook = object_access_hook;

@@ -13,9 +13,9 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_proc.h"
 #include "commands/extension.h"
+#include "runtime/inval.h"
 #include "runtime/own.h"
 #include "utils/builtins.h"
-#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
@@ -32,9 +32,8 @@ typedef struct Known
 static Known known[MAX_KNOWN];
 
 static void
-own_relcache_callback(Datum arg, Oid relid)
+own_relcache_callback(Oid relid)
 {
-	(void) arg;
 	for (int i = 0; i < MAX_KNOWN; i++)
 		if (!OidIsValid(relid) || known[i].relid == relid)
 			known[i].relid = InvalidOid;
@@ -51,7 +50,6 @@ is_member(Oid classid, Oid objid)
 Oid
 te_own_relation(const char *schema, const char *name)
 {
-	static bool registered = false;
 	Oid			namespace;
 	Oid			relid;
 
@@ -60,11 +58,7 @@ te_own_relation(const char *schema, const char *name)
 			strcmp(known[i].schema, schema) == 0)
 			return known[i].relid;
 
-	if (!registered)
-	{
-		CacheRegisterRelcacheCallback(own_relcache_callback, (Datum) 0);
-		registered = true;
-	}
+	te_inval_register(own_relcache_callback);
 	namespace = get_namespace_oid(schema, true);
 	relid = OidIsValid(namespace) ? get_relname_relid(name, namespace) : InvalidOid;
 	if (!OidIsValid(relid) || !is_member(RelationRelationId, relid))

@@ -29,6 +29,7 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "runtime/errors.h"
+#include "runtime/inval.h"
 #include "runtime/own.h"
 #include "runtime/primary.h"
 #include "runtime/settings_registry.h"
@@ -61,9 +62,8 @@ static Oid	rows_relid = InvalidOid;
 /* ---- reading ---------------------------------------------------------- */
 
 static void
-relcache_changed(Datum arg, Oid relid)
+relcache_changed(Oid relid)
 {
-	(void) arg;
 	/* while the table is unknown, any relation may be it */
 	if (relid == rows_relid || relid == InvalidOid || rows_relid == InvalidOid)
 	{
@@ -76,18 +76,13 @@ relcache_changed(Datum arg, Oid relid)
 void
 te_settings_refresh(void)
 {
-	static bool registered = false;
 	Relation	rel;
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
 	if (rows_valid)
 		return;
-	if (!registered)
-	{
-		CacheRegisterRelcacheCallback(relcache_changed, (Datum) 0);
-		registered = true;
-	}
+	te_inval_register(relcache_changed);
 	if (rows_context == NULL)
 		rows_context = AllocSetContextCreate(TopMemoryContext, "todo_events settings",
 											 ALLOCSET_SMALL_SIZES);

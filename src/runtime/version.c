@@ -27,11 +27,11 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "runtime/errors.h"
+#include "runtime/inval.h"
 #include "runtime/shmem.h"
 #include "runtime/version.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/inval.h"
 #include "utils/rel.h"
 
 const char	te_version[] = TE_VERSION;
@@ -131,9 +131,8 @@ te_version_served(void)
 
 /* the objects' layout changes with a relation; so much the rarer is a look for nothing */
 static void
-relcache_changed(Datum arg, Oid relid)
+relcache_changed(Oid relid)
 {
-	(void) arg;
 	(void) relid;
 	checked = false;
 }
@@ -175,5 +174,5 @@ te_version_health(TeHealthSink *sink)
 void
 te_version_init(void)
 {
-	CacheRegisterRelcacheCallback(relcache_changed, (Datum) 0);
+	te_inval_register(relcache_changed);
 }

@@ -34,6 +34,7 @@
 
 #include "runtime/compat.h"
 #include "runtime/errors.h"
+#include "runtime/inval.h"
 #include "runtime/own.h"
 #include "runtime/version.h"
 #include "tasks/attachment.h"
@@ -370,7 +371,7 @@ unlink_entries(bool with_functions_only)
 }
 
 static void
-attachment_relcache_callback(Datum arg, Oid relid)
+attachment_relcache_callback(Oid relid)
 {
 	Slot	   *slot;
 
@@ -408,7 +409,7 @@ attachment_xact_callback(XactEvent event, void *arg)
 void
 te_attachment_init(void)
 {
-	CacheRegisterRelcacheCallback(attachment_relcache_callback, (Datum) 0);
+	te_inval_register(attachment_relcache_callback);
 	CacheRegisterSyscacheCallback(CASTSOURCETARGET, attachment_syscache_callback, (Datum) 0);
 	CacheRegisterSyscacheCallback(PROCOID, attachment_syscache_callback, (Datum) 0);
 	RegisterXactCallback(attachment_xact_callback, NULL);

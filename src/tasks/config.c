@@ -11,12 +11,12 @@
 #include "access/xact.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
-#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
 #include "log/event.h"
+#include "runtime/inval.h"
 #include "runtime/version.h"
 #include "tasks/attachment.h"
 #include "tasks/config.h"
@@ -26,7 +26,7 @@ static MemoryContext context = NULL;
 static Oid	config = InvalidOid;	/* what rows were read from; InvalidOid = read anew */
 
 static void
-config_relcache_callback(Datum arg, Oid relid)
+config_relcache_callback(Oid relid)
 {
 	if (!OidIsValid(relid) || relid == config)
 		config = InvalidOid;
@@ -137,6 +137,6 @@ te_config_rows(void)
 void
 te_config_init(void)
 {
-	CacheRegisterRelcacheCallback(config_relcache_callback, (Datum) 0);
+	te_inval_register(config_relcache_callback);
 	te_event_set_prefix_lookup(te_config_type_prefix);
 }
